@@ -1,0 +1,143 @@
+/**
+ * The daemon's configuration as the rest of the program sees it: read and checked by `load.ts`, never partial.
+ * Durations are milliseconds, sizes are octets. `config/ocs.yaml` explains every key to its operator.
+ */
+
+export interface Config {
+  /** Absolute path of the file it came from; relative paths in it start at its folder. */
+  readonly file: string
+  readonly diameter: DiameterConfig
+  readonly store: StoreConfig
+  readonly charging: ChargingConfig
+  readonly journal: JournalConfig
+  readonly admin: AdminConfig
+  readonly metrics: ListenAddress
+  readonly log: LogConfig
+  /** Absolute path of the folder (or one file) with the catalog's YAML. */
+  readonly catalog: string
+  /** Absolute path of the folder for what the daemon writes: admin token, ledger, embedded store. */
+  readonly data: string
+}
+
+export interface ListenAddress {
+  readonly host: string
+  /** 0: the system picks one; the daemon prints which. */
+  readonly port: number
+}
+
+export interface DiameterConfig {
+  /** Origin-Host: a fully qualified domain name. */
+  readonly identity: string
+  /** Origin-Realm. */
+  readonly realm: string
+  readonly listen: readonly ListenAddress[]
+  /** Folders with more dictionary files, after the shipped ones. Absolute paths. */
+  readonly dictionaries: readonly string[]
+  readonly peers: readonly PeerConfig[]
+  readonly limits: DiameterLimits
+  /** Twinit of RFC 3539, at least 6 s. */
+  readonly watchdogMs: number
+  /** How a second connection of an open Origin-Host is met: reject it, or replace the old one when it fails an immediate DWR. */
+  readonly duplicatePeer: 'reject' | 'replace'
+}
+
+/** One row of the peer table; the first that matches a CER decides. */
+export interface PeerConfig {
+  /** Metric label and log name; unique. */
+  readonly name: string
+  /** Origin-Host, compared case-insensitively; `*` is any. */
+  readonly identity: string
+  /** Origin-Realm; `*` is any. */
+  readonly realm: string
+  /** CIDR blocks the connection may come from. */
+  readonly from: readonly string[]
+  /** Relays may send requests of other Origin-Hosts. */
+  readonly relay: boolean
+  readonly profile: PeerProfile
+}
+
+/** What a peer may change of our behaviour. Everything else is the same for all. */
+export interface PeerProfile {
+  /** `bound`: the amount in Requested-Service-Unit bounds the grant. `ignore`: it says nothing. */
+  readonly requestedUnits: 'bound' | 'ignore'
+  /** `always`: each CCR names the subscriber, so that no session index is kept. */
+  readonly subscriptionId: 'always' | 'sometimes'
+}
+
+export interface DiameterLimits {
+  /** Octets of one message, default 1 MiB. */
+  readonly messageOctets: number
+  /** Groups inside groups, default 16. */
+  readonly depth: number
+  /** AVPs of one message, default 4,096. */
+  readonly avps: number
+  /** Octets of a Session-Id, default 512. */
+  readonly sessionIdOctets: number
+  /** Connections in all, default 1,000. */
+  readonly connections: number
+  /** Connections without a CER yet: in all, default 32. */
+  readonly unidentified: number
+  /** The same of one address, default 4. */
+  readonly unidentifiedPerAddress: number
+  /** Time for the CER, default 10 s. */
+  readonly cerTimeoutMs: number
+  /** Time for the rest of a message that has begun, default 30 s. */
+  readonly frameTimeoutMs: number
+  /** Octets that a peer leaves unread before its connection is closed, default 4 MiB. Reading stops long before. */
+  readonly outputOctets: number
+  /** Requests of one connection in work; above it its socket is not read, default 4,096. */
+  readonly inFlight: number
+}
+
+export interface StoreConfig {
+  readonly kind: 'embedded' | 'url' | 'sentinel'
+  /** `redis://` or `rediss://`, kind `url` only. */
+  readonly url?: string
+  readonly sentinel?: {
+    readonly name: string
+    readonly sentinels: readonly ListenAddress[]
+    readonly password?: string
+    readonly sentinelPassword?: string
+  }
+  /** What an acknowledged charge survives: the death of our process, or of the machine. */
+  readonly durability: 'memory' | 'disk'
+  /** Fixed at first start; another number later is refused. */
+  readonly partitions: number
+}
+
+export interface ChargingConfig {
+  /** How long a CCR may wait for the store before it is answered 3004, default 7 s. */
+  readonly holdBudgetMs: number
+  /** A hold lives this many times its Validity-Time, default 2. */
+  readonly silence: number
+  /** Validity-Time of a session without any quota, default 1 h. */
+  readonly defaultValidityMs: number
+  /** State of a session after its end, default 10 min; 24 h when it ended by silence. */
+  readonly keepClosedMs: number
+  readonly keepSilentMs: number
+  /** The mark of number and account, default 24 h. */
+  readonly keepMarkMs: number
+  /** Sent in the CCA of a CCR-I. */
+  readonly failureHandling: 'terminate' | 'continue' | 'retry-and-terminate'
+  readonly sessionFailover: boolean
+}
+
+export interface JournalConfig {
+  /** Entries stay in the stream this long at least, default 10 min. */
+  readonly keepMs: number
+  /** Absolute path of the ledger's files. */
+  readonly directory: string
+  /** A file is closed at this size, default 64 MiB. */
+  readonly rotateOctets: number
+}
+
+export interface AdminConfig extends ListenAddress {
+  /** Absolute path of the file with the bearer token, made at first start with mode 600. */
+  readonly tokenFile: string
+}
+
+export interface LogConfig {
+  readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
+  /** `masked`: subscriber identities show their last two digits only. */
+  readonly identities: 'masked' | 'plain'
+}
