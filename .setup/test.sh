@@ -17,8 +17,14 @@ check lint npm run --silent lint
 check types npm run --silent types
 
 echo '== tests'
-npx --no-install tap run --reporter=terse --output-file=.tap/all.tap
-status=$?
+# One line a file as it ends; of a failure, the assertion with its diagnostics. The whole is in .tap/all.tap.
+npx --no-install tap run --reporter=tap 2>.tap/stderr | tee .tap/all.tap | awk '
+  /^(not )?ok / || /^Bail out!/ { print; fflush() }
+  /^ +not ok / { show = 1; if ($0 ~ /# (TODO|SKIP)/) show = 0 }
+  show { print }
+  /^ *\.\.\.$/ { show = 0; fflush() }'
+status=${PIPESTATUS[0]}
+grep -v '^npm warn' .tap/stderr >&2
 # The last line of tap's own account: # { total: 3, pass: 2, fail: 1 }
 summary=$(grep -E '^# \{ total: ' .tap/all.tap 2>/dev/null | tail -1)
 count() { sed -nE "s/.*[ {]$1: ([0-9]+).*/\1/p" <<<"$summary"; }
