@@ -1,0 +1,416 @@
+/**
+ * Reads the daemon's configuration: every key is optional, unknown ones are refused, all faults are told at once.
+ * `config/ocs.yaml` explains every key with its default; an empty file gives the same configuration as that one.
+ */
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { dirname, resolve } from 'node:path'
+import type {
+  AdminConfig,
+  ChargingConfig,
+  Config,
+  DiameterConfig,
+  DiameterLimits,
+  JournalConfig,
+  ListenAddress,
+  LogConfig,
+  PeerConfig,
+  PeerProfile,
+  StoreConfig,
+} from './config.js'
+import {
+  fault,
+  parseYaml,
+  readBoolean,
+  readChoice,
+  readDuration,
+  readFields,
+  readInteger,
+  readList,
+  readParsed,
+  readSize,
+  readText,
+  type Fault,
+  type Value,
+} from './yaml.js'
+
+export type ConfigOutcome = { readonly config: Config } | { readonly faults: readonly Fault[] }
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** What readers need besides the value: where relative paths start, and the variables of `${env:NAME}`. */
+interface Surroundings {
+  readonly folder: string
+  readonly environment: Environment
+}
+
+type Fields<K extends string> = Partial<Record<K, Value>>
+
+const second = 1_000
+const minute = 60 * second
+const hour = 60 * minute
+const day = 24 * hour
+const mebi = 1024 * 1024
+
+const diameterPort = 3868
+const loopback: PeerConfig = {
+  name: 'loopback',
+  identity: '*',
+  realm: '*',
+  from: ['127.0.0.0/8', '::1/128'],
+  relay: false,
+  profile: { requestedUnits: 'bound', subscriptionId: 'sometimes' },
+}
+
+const count = { min: 1, max: 1_000_000 }
+const upToADay = { min: 1, max: day }
+const upToAMonth = { min: second, max: 31 * day }
+const octets = { min: 64, max: 2 ** 40 }
+
+/**
+ * @param environment where `${env:NAME}` is looked up
+ * @returns the whole configuration, or every fault of the file; a file that cannot be read is a fault, too
+ */
+export function loadConfig(file: string, environment: Environment = process.env): ConfigOutcome {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    const message = `the configuration cannot be read: ${(error as Error).message}`
+    return { faults: [{ file, line: 1, column: 1, message, hint: 'name another file with --config or OCS_CONFIG' }] }
+  }
+  return readConfig(file, text, environment)
+}
+
+const topKeys = ['diameter', 'store', 'charging', 'journal', 'admin', 'metrics', 'log', 'catalog', 'data'] as const
+
+/** Reads a configuration from its text; relative paths start at the folder of `file`. */
+export function readConfig(file: string, text: string, environment: Environment = {}): ConfigOutcome {
+  const faults: Fault[] = []
+  const root = parseYaml(file, text, faults)
+  if (!root) return { faults }
+  const around: Surroundings = { folder: dirname(resolve(file)), environment }
+  const top = readFields(root, topKeys)
+  const data = pathOf(top.data, '../data', around)
+  const config: Config = {
+    file: resolve(file),
+    diameter: readDiameter(top.diameter, around),
+    store: readStore(top.store, around),
+    charging: readCharging(top.charging),
+    journal: readJournal(top.journal, data, around),
+    admin: readAdmin(top.admin, data, around),
+    metrics: readMetrics(top.metrics),
+    log: readLog(top.log),
+    catalog: pathOf(top.catalog, 'catalog', around),
+    data,
+  }
+  const sorted = faults.sort((a, b) => a.line - b.line || a.column - b.column)
+  return sorted.length > 0 ? { faults: sorted } : { config }
+}
+
+/** The keys of a group that may be absent. */
+const group = <K extends string>(value: Value | undefined, keys: readonly K[]): Fields<K> =>
+  value ? readFields(value, keys) : {}
+
+/** What a reader makes of a value, or the default when there is no value or a wrong one. */
+const or = <T>(value: Value | undefined, read: (value: Value) => T | undefined, fallback: T): T =>
+  (value && read(value)) ?? fallback
+
+const pathOf = (value: Value | undefined, fallback: string, around: Surroundings): string =>
+  resolve(around.folder, or(value, readText, fallback))
+
+const integer = (value: Value | undefined, fallback: number, range = count): number =>
+  or(value, each => readInteger(each, range), fallback)
+
+const duration = (value: Value | undefined, fallback: number, range: { min: number; max: number }): number =>
+  or(value, each => readDuration(each, range), fallback)
+
+const size = (value: Value | undefined, fallback: number, range = octets): number =>
+  or(value, each => readSize(each, range), fallback)
+
+const choice = <K extends string>(value: Value | undefined, choices: readonly [K, ...K[]]): K =>
+  or(value, each => readChoice(each, choices), choices[0])
+
+const diameterKeys = [
+  'identity',
+  'realm',
+  'listen',
+  'dictionaries',
+  'peers',
+  'limits',
+  'watchdog',
+  'duplicatePeer',
+] as const
+
+function readDiameter(value: Value | undefined, around: Surroundings): DiameterConfig {
+  const fields = group(value, diameterKeys)
+  const listen = fields.listen ? readEach(fields.listen, readAddress) : [{ host: '127.0.0.1', port: diameterPort }]
+  if (fields.listen && readList(fields.listen).length === 0)
+    fault(fields.listen, 'diameter.listen is empty', 'write 127.0.0.1:3868')
+  return {
+    identity: or(fields.identity, readDomain, 'ocs.localdomain'),
+    realm: or(fields.realm, readDomain, 'localdomain'),
+    listen,
+    dictionaries: fields.dictionaries
+      ? readEach(fields.dictionaries, readText).map(each => resolve(around.folder, each))
+      : [],
+    peers: fields.peers ? readPeers(fields.peers) : [loopback],
+    limits: readLimits(fields.limits),
+    watchdogMs: duration(fields.watchdog, 30 * second, { min: 6 * second, max: hour }),
+    duplicatePeer: choice(fields.duplicatePeer, ['reject', 'replace']),
+  }
+}
+
+const readEach = <T>(value: Value, read: (value: Value) => T | undefined): T[] =>
+  readList(value)
+    .map(read)
+    .filter(each => each !== undefined)
+
+const domainPattern = /^(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$/
+
+const parseDomain = (text: string): string | undefined => (domainPattern.test(text) ? text : undefined)
+
+const readDomain = (value: Value): string | undefined =>
+  readParsed(value, 'a domain name', parseDomain, 'write letters, digits, dashes and dots, like ocs.example.net')
+
+const readDomainOrAny = (value: Value): string | undefined =>
+  readParsed(
+    value,
+    'a domain name or *',
+    text => (text === '*' ? text : parseDomain(text)),
+    'write ocs.example.net, or "*" for any',
+  )
+
+const readAddress = (value: Value): ListenAddress | undefined =>
+  readParsed(
+    value,
+    'an address to listen on',
+    parseAddress,
+    'write 127.0.0.1:3868 or "[::1]:3868"; port 0 lets the system pick one',
+  )
+
+function parseAddress(text: string): ListenAddress | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^[\]:\s]+)):(\d{1,5})$/.exec(text)
+  if (!match || Number(match[3]) > 65_535) return undefined
+  const [, bracketed, plain] = match
+  if (bracketed !== undefined && isIP(bracketed) !== 6) return undefined
+  if (plain !== undefined && isIP(plain) !== 4 && !(domainPattern.test(plain) && /[A-Za-z]/.test(plain)))
+    return undefined
+  return { host: (bracketed ?? plain)!, port: Number(match[3]) }
+}
+
+function readPeers(value: Value): PeerConfig[] {
+  const peers: PeerConfig[] = []
+  for (const item of readList(value)) {
+    const fields = readFields(
+      item,
+      ['name', 'identity', 'realm', 'from', 'relay', 'profile'],
+      ['name', 'identity', 'from'],
+    )
+    const name = or(fields.name, readText, '')
+    if (peers.some(peer => peer.name === name))
+      fault(fields.name ?? item, `the peer name \`${name}\` is taken`, 'names are unique')
+    peers.push({
+      name,
+      identity: or(fields.identity, readDomainOrAny, '*'),
+      realm: or(fields.realm, readDomainOrAny, '*'),
+      from: fields.from ? readEach(fields.from, readBlock) : [],
+      relay: or(fields.relay, readBoolean, false),
+      profile: readProfile(fields.profile),
+    })
+  }
+  return peers
+}
+
+const readBlock = (value: Value): string | undefined =>
+  readParsed(value, 'an address block', parseBlock, 'write 10.0.0.0/8, 192.0.2.7 or "2001:db8::/32"')
+
+/** An address alone is the block of just itself. */
+function parseBlock(text: string): string | undefined {
+  const [address = '', bits, ...rest] = text.split('/')
+  const widest = { 0: undefined, 4: 32, 6: 128 }[isIP(address)]
+  if (widest === undefined || rest.length > 0) return undefined
+  if (bits === undefined) return `${address}/${widest}`
+  return /^\d{1,3}$/.test(bits) && Number(bits) <= widest ? text : undefined
+}
+
+function readProfile(value: Value | undefined): PeerProfile {
+  const fields = group(value, ['requestedUnits', 'subscriptionId'])
+  return {
+    requestedUnits: choice(fields.requestedUnits, ['bound', 'ignore']),
+    subscriptionId: choice(fields.subscriptionId, ['sometimes', 'always']),
+  }
+}
+
+const limitKeys = [
+  'message',
+  'depth',
+  'avps',
+  'sessionId',
+  'connections',
+  'unidentified',
+  'unidentifiedPerAddress',
+  'cerTimeout',
+  'frameTimeout',
+  'output',
+  'inFlight',
+] as const
+
+function readLimits(value: Value | undefined): DiameterLimits {
+  const fields = group(value, limitKeys)
+  return {
+    // Message Length has 24 bits; a CER with a few applications needs some hundred octets.
+    messageOctets: size(fields.message, mebi, { min: 4_096, max: 2 ** 24 - 4 }),
+    depth: integer(fields.depth, 16, { min: 4, max: 64 }),
+    avps: integer(fields.avps, 4_096, { min: 64, max: 1_000_000 }),
+    sessionIdOctets: size(fields.sessionId, 512, { min: 64, max: 65_536 }),
+    connections: integer(fields.connections, 1_000),
+    unidentified: integer(fields.unidentified, 32),
+    unidentifiedPerAddress: integer(fields.unidentifiedPerAddress, 4),
+    cerTimeoutMs: duration(fields.cerTimeout, 10 * second, upToADay),
+    frameTimeoutMs: duration(fields.frameTimeout, 30 * second, upToADay),
+    outputOctets: size(fields.output, 4 * mebi),
+    inFlight: integer(fields.inFlight, 4_096),
+  }
+}
+
+function readStore(value: Value | undefined, around: Surroundings): StoreConfig {
+  const fields = group(value, ['kind', 'url', 'sentinel', 'durability', 'partitions'])
+  const kind = choice(fields.kind, ['embedded', 'url', 'sentinel'])
+  for (const key of ['url', 'sentinel'] as const) {
+    const field = fields[key]
+    if (field && kind !== key)
+      fault(field, `store.${key} has no use with kind ${kind}`, `write \`kind: ${key}\`, or remove it`)
+    if (value && !field && kind === key) fault(value, `store lacks \`${key}\``, `add \`${key}:\`, or use another kind`)
+  }
+  const url = fields.url && readUrl(fields.url, around)
+  const sentinel = fields.sentinel && readSentinel(fields.sentinel, around)
+  return {
+    kind,
+    ...(url === undefined ? {} : { url }),
+    ...(sentinel === undefined ? {} : { sentinel }),
+    durability: choice(fields.durability, ['disk', 'memory']),
+    partitions: integer(fields.partitions, 1_024, { min: 1, max: 16_384 }),
+  }
+}
+
+function readUrl(value: Value, around: Surroundings): string | undefined {
+  const written = readText(value)
+  if (written === undefined) return undefined
+  const bare = /^[a-z]+:\/\/[^/@]*:([^/@]*)@/.exec(written)?.[1]
+  if (bare && !bare.startsWith('${')) {
+    return fault(value, 'store.url contains a password', 'write ${env:NAME} or ${file:PATH} in its place')
+  }
+  // Encoded, since a password may contain any character.
+  const url = expand(value, written, around, encodeURIComponent)
+  if (url === undefined) return undefined
+  if (/^rediss?:$/.test(URL.canParse(url) ? new URL(url).protocol : '')) return url
+  return fault(
+    value,
+    'store.url is no Redis address',
+    'write redis://host:6379/0 or rediss://user:${env:NAME}@host:6379',
+  )
+}
+
+function readSentinel(value: Value, around: Surroundings): StoreConfig['sentinel'] {
+  const required = ['name', 'sentinels'] as const
+  const fields = readFields(value, [...required, 'password', 'sentinelPassword'], required)
+  const password = fields.password && readSecret(fields.password, around)
+  const sentinelPassword = fields.sentinelPassword && readSecret(fields.sentinelPassword, around)
+  return {
+    name: or(fields.name, readText, ''),
+    sentinels: fields.sentinels ? readEach(fields.sentinels, readAddress) : [],
+    ...(password === undefined ? {} : { password }),
+    ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
+  }
+}
+
+/** Secrets do not stand in configuration files, which are copied, printed and kept in version control. */
+function readSecret(value: Value, around: Surroundings): string | undefined {
+  const written = readText(value)
+  if (written === undefined) return undefined
+  if (/^\$\{(env|file):[^}]+\}$/.test(written)) return expand(value, written, around, secret => secret)
+  return fault(value, `${value.path} is written out`, 'write ${env:NAME} or ${file:PATH}')
+}
+
+/** Puts what `${env:NAME}` and `${file:PATH}` stand for in their place; the end of line of a file is dropped. */
+function expand(
+  value: Value,
+  text: string,
+  around: Surroundings,
+  encode: (secret: string) => string,
+): string | undefined {
+  const missing: string[] = []
+  const expanded = text.replace(/\$\{(env|file):([^}]+)\}/g, (written, kind: string, name: string) => {
+    const secret = kind === 'env' ? around.environment[name] : contentOf(resolve(around.folder, name))
+    if (secret !== undefined) return encode(secret)
+    if (kind === 'env') fault(value, `the environment has no ${name}`, 'set it for the daemon')
+    else fault(value, `the file ${name} cannot be read`, "a relative path starts at the configuration's folder")
+    missing.push(written)
+    return ''
+  })
+  return missing.length === 0 ? expanded : undefined
+}
+
+function contentOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+  } catch {
+    return undefined // told by the caller, who knows the place
+  }
+}
+
+const chargingKeys = [
+  'holdBudget',
+  'silence',
+  'defaultValidity',
+  'keepClosed',
+  'keepSilent',
+  'keepMark',
+  'failureHandling',
+  'sessionFailover',
+] as const
+
+function readCharging(value: Value | undefined): ChargingConfig {
+  const fields = group(value, chargingKeys)
+  return {
+    // Tx of a gateway is 10 s; above that no answer is heard.
+    holdBudgetMs: duration(fields.holdBudget, 7 * second, { min: 100, max: minute }),
+    silence: integer(fields.silence, 2, { min: 1, max: 100 }),
+    defaultValidityMs: duration(fields.defaultValidity, hour, upToAMonth),
+    keepClosedMs: duration(fields.keepClosed, 10 * minute, upToAMonth),
+    keepSilentMs: duration(fields.keepSilent, day, upToAMonth),
+    keepMarkMs: duration(fields.keepMark, day, upToAMonth),
+    failureHandling: choice(fields.failureHandling, ['terminate', 'continue', 'retry-and-terminate']),
+    sessionFailover: or(fields.sessionFailover, readBoolean, false),
+  }
+}
+
+function readJournal(value: Value | undefined, data: string, around: Surroundings): JournalConfig {
+  const fields = group(value, ['keep', 'directory', 'rotate'])
+  return {
+    keepMs: duration(fields.keep, 10 * minute, { min: 0, max: 31 * day }),
+    directory: pathOf(fields.directory, resolve(data, 'ledger'), around),
+    rotateOctets: size(fields.rotate, 64 * mebi, { min: 4_096, max: 2 ** 40 }),
+  }
+}
+
+function readAdmin(value: Value | undefined, data: string, around: Surroundings): AdminConfig {
+  const fields = group(value, ['listen', 'tokenFile'])
+  return {
+    ...or(fields.listen, readAddress, { host: '127.0.0.1', port: 8_080 }),
+    tokenFile: pathOf(fields.tokenFile, resolve(data, 'admin.token'), around),
+  }
+}
+
+function readMetrics(value: Value | undefined): ListenAddress {
+  return or(group(value, ['listen']).listen, readAddress, { host: '127.0.0.1', port: 9_464 })
+}
+
+function readLog(value: Value | undefined): LogConfig {
+  const fields = group(value, ['level', 'identities'])
+  return {
+    level: or(fields.level, each => readChoice(each, ['trace', 'debug', 'info', 'warn', 'error', 'silent']), 'info'),
+    identities: choice(fields.identities, ['masked', 'plain']),
+  }
+}
