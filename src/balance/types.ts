@@ -106,7 +106,12 @@ export type CreateOutcome =
   | { readonly status: 'currency_differs'; readonly currency: string }
 
 export type CreditOutcome =
-  | { readonly status: 'credited' | 'repeated'; readonly money: Micros; readonly debt: Micros; readonly sequence: number }
+  | {
+      readonly status: 'credited' | 'repeated'
+      readonly money: Micros
+      readonly debt: Micros
+      readonly sequence: number
+    }
   | { readonly status: 'no_account' | 'currency_differs' | 'too_large' | 'account_terminated' }
   /** The (channel, reference) belongs to another account or amount. */
   | { readonly status: 'reference_taken'; readonly account: string; readonly amount: Micros }

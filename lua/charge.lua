@@ -1,0 +1,480 @@
+--[[
+charge: apply one CCR of a session to an account, all its lines together or not at all.
+
+KEYS[1] account            hash, see include/account-lines.lua
+KEYS[2] session            hash, see include/session-lines.lua
+KEYS[3] due                zset: when an open session must be looked at
+KEYS[4] journal            stream: one entry a request that reached the account
+KEYS[5] ended              hash: marks of sessions that end in this hour; later keys: the same of earlier hours, to find one
+ARGV[1] type               I | U | T
+ARGV[2] number             CC-Request-Number: a repeat gets its first answer again
+ARGV[3] content            hash of what the request asks and reports
+ARGV[4] deadline           ms of the store's clock: nothing is newly held after it; what was used is booked all the same
+ARGV[5] at                 ms, business time of the request
+ARGV[6] now                ms, business clock: holds and silence count from it
+ARGV[7] account_id
+ARGV[8] subscriber         its number in the account
+ARGV[9] rev                of the account's profile that the programs were compiled for
+ARGV[10] session_id
+ARGV[11] currency
+ARGV[12] cause             JSON members for the ledger entry, without braces
+ARGV[13] times             silence factor, then ms: default validity, keep closed, keep marks
+ARGV[14] mark              short name of the session in `ended`
+ARGV[15] opened            for the session's `opened` field: when, and the Origin-Host
+then five a line:          key, used units, wanted units or '-', 'threshold' or '-', charging program (src/rating/program.ts)
+
+Replies one text. Nothing was changed by: moved <currency> <rev> <subscriptions>|<subscribers>, unknown_session, other_account <id>, other_subscriber,
+no_account, expired (past the deadline), too_large <line>, defect <what>. Otherwise <how> <answer>: how is new | reordered | again | mismatch | old;
+answer is <outcome> <charged> <lines>; outcome is ok | refused | barred | ended | reported; a line is <key>=<word>,<units>,<final>,<terms>
+and its word granted | free | exhausted | denied (units: the code) | unrated | booked (nothing asked).
+]]
+-- @include words
+-- @include account-lines
+-- @include session-lines
+-- @include numbers
+-- @include price
+-- @include booking
+
+local account_key, session_key, due_key, journal_key, ended_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local request_type, number, content, deadline, at, now = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local account_id, subscriber, rev, session_id, currency, cause = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+local silence_factor, default_validity, keep_closed, keep_marks = match(ARGV[13], '^(%d+) (%d+) (%d+) (%d+)$')
+local mark, opened = ARGV[14], ARGV[15]
+local answer_field = 'answer:' .. number % 5
+
+-- Read: the session.
+local lines, fields = {}, { 'state', answer_field }
+for i = 16, #ARGV, 5 do
+  local line = { key = ARGV[i], reported = tonumber(ARGV[i + 1]), wanted = tonumber(ARGV[i + 2]), threshold = ARGV[i + 3] == 'threshold', program = ARGV[i + 4] }
+  lines[#lines + 1] = line
+  fields[#fields + 1] = 'line:' .. line.key
+end
+local values = redis.call('HMGET', session_key, unpack(fields))
+local state, first_answer = values[1] and read_state(values[1]), values[2]
+for i, line in ipairs(lines) do line.session = read_line(line.key, values[i + 2]) end
+
+-- The present grant of a line, for requests that add nothing.
+local function present(line)
+  local s = line.session
+  if s.granted == 0 then return line.key .. '=booked,0,0' end
+  local stored = redis.call('HGET', session_key, 'program:' .. s.program)
+  local program = stored and read_program(stored) or read_program(line.program)
+  return format('%s=granted,%d,0,%s,%s', line.key, s.granted, program.unit, program.terms)
+end
+
+local resumed = false -- a repeat of a request that was reported, not granted
+if state then
+  if state.account ~= account_id then return 'other_account ' .. state.account end
+  if state.subscriber ~= subscriber then return 'other_subscriber' end
+  if was_answered(state, number) then
+    local first_number, first_content, done, answer
+    if first_answer then first_number, first_content, done, answer = match(first_answer, '^(%d+) (%S+) (%a+) (.*)$') end
+    if first_number ~= ARGV[2] then
+      local words = {}
+      for i, line in ipairs(lines) do words[i] = present(line) end
+      return format('old ok %d %s', state.charged, concat(words, ';'))
+    end
+    if first_content ~= content then return 'mismatch ' .. answer end
+    if done == 'done' then return 'again ' .. answer end
+    resumed = true
+  end
+end
+local open = state and state.status == 'open'
+local marked
+if not state and #KEYS > 5 then
+  for i = 5, #KEYS do
+    local found = redis.call('HGET', KEYS[i], mark)
+    if found then
+      local last, owner = match(found, '^(%d+) (.*)$')
+      if owner == account_id then
+        if number <= tonumber(last) then return request_type == 'T' and 'old ok 0 ' or 'old ended 0 ' end
+        marked = tonumber(last)
+      end
+      break
+    end
+  end
+end
+local late = (state and not open and request_type ~= 'I') or marked ~= nil
+local unknown = not state and not marked and request_type ~= 'I'
+if unknown and #KEYS == 5 then return 'unknown_session' end
+
+-- Read: the account.
+values = redis.call('HMGET', account_key, 'funds', 'order')
+if not values[1] then return 'no_account' end
+local funds, order = read_funds(values[1]), values[2]
+if funds.rev ~= rev then
+  values = redis.call('HMGET', account_key, 'currency', 'subscriptions', 'subscribers')
+  return format('moved %s %s %s|%s', values[1], funds.rev, values[2], values[3])
+end
+local clock = redis.call('TIME')
+local past = clock[1] * 1000 + floor(clock[2] / 1000) > deadline
+if past and (request_type == 'I' or resumed) then return 'expired' end
+if unknown then
+  local unrated = {}
+  for _, line in ipairs(lines) do if line.reported > 0 then unrated[#unrated + 1] = format('{"line":"%s","unrated":%d}', line.key, line.reported) end end
+  if #unrated > 0 then
+    funds.seq = funds.seq + 1
+    redis.call('HSET', account_key, 'funds', write_funds(funds))
+    redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"unknown","posts":[],"lines":[%s]}',
+      account_id, funds.seq, at, cause, concat(unrated, ',')))
+  end
+  return 'unknown_session'
+end
+
+local barred = funds.status ~= 'active'
+if not state then
+  state = {
+    status = 'open', account = account_id, subscriber = subscriber, ends = 0, armed = 0, silence = 0,
+    number = marked or number - 1, gaps = '-', charged = 0,
+  }
+  if marked then
+    state.status = 'closed'
+    for _, line in ipairs(lines) do line.session.runs = { 'lost', 0 } end -- new runs, and none of them opens the line
+  elseif number > 0 then
+    state.gaps = format('0-%d', number - 1)
+  end
+end
+local reopened = state.status == 'closed' and not late and not resumed
+local reordered = not resumed and (number ~= state.number + 1)
+local all_lines = open and (request_type ~= 'U' or barred) -- whatever the session holds goes back
+local others = {}
+if all_lines then
+  local named = {}
+  for _, line in ipairs(lines) do named['line:' .. line.key] = true end
+  local all = redis.call('HGETALL', session_key)
+  for i = 1, #all, 2 do
+    local key = match(all[i], '^line:(.*)$')
+    if key and not named[all[i]] then
+      local line = read_line(key, all[i + 1])
+      if holds_something(line) or line.granted > 0 then others[#others + 1] = line end
+    end
+  end
+end
+
+-- Read: the programs and the buckets that they name or that lines hold.
+local programs = {}
+local function program_of(text)
+  local program = programs[text]
+  if not program then
+    program = read_program(text)
+    programs[text] = program
+  end
+  return program
+end
+local names, held = {}, {}
+for _, line in ipairs(lines) do
+  line.now = program_of(line.program)
+  line.old = line.now
+  local s = line.session
+  local under = (s.granted > 0 or late) and s.program or '-'
+  if under ~= '-' and under ~= line.now.id then
+    local stored = redis.call('HGET', session_key, 'program:' .. under)
+    if stored then line.old = program_of(stored) end
+  end
+  for name in pairs(line.now.names) do names[name] = true end
+  for name in pairs(line.old.names) do names[name] = true end
+  for i = 1, #s.holds, 2 do held[s.holds[i]] = true end
+end
+for _, line in ipairs(others) do for i = 1, #line.holds, 2 do held[line.holds[i]] = true end end
+local book = { funds = funds, currency = currency, at = at, by_id = {}, order = {}, posts = {}, changed = {} }
+if order and order ~= '' then
+  local ids = {}
+  fields = {}
+  for id, name in gmatch(order, '(%S+):(%S+)') do
+    if names[name] or held[id] then
+      ids[#ids + 1] = id
+      fields[#ids] = 'bucket:' .. id
+    end
+  end
+  if #ids > 0 then
+    values = redis.call('HMGET', account_key, unpack(fields))
+    for i, id in ipairs(ids) do
+      local bucket = read_bucket(id, values[i])
+      book.order[i], book.by_id[id] = bucket, bucket
+    end
+  end
+end
+
+-- Decide.
+local overrun, charged_before = 0, state.charged
+
+-- Money for `count` more units of the rate: from what the line held, else from what is free, then as debt.
+local function spend(line, program, count, from_hold)
+  local s, rate = line.session, program.rate
+  local n, opening = run_of(s, rate)
+  local cost = price(rate, n + count, opening) - price(rate, n, opening)
+  move_run(s, rate, n + count)
+  s.charged, state.charged = s.charged + cost, state.charged + cost
+  local paid = from_hold and cost or min(cost, free_money(funds))
+  local against = 'usage:' .. program.service
+  post_money(book, -paid, against)
+  if cost > paid then
+    post_debt(book, cost - paid, against)
+    overrun = overrun + cost - paid
+  end
+end
+
+-- Books what a line used: from its holds, then free buckets, then money, then debt. All its holds end. Semantics.md section 6.
+local function report(line)
+  local s, program, rest = line.session, line.old, line.reported
+  local against = 'usage:' .. program.service
+  s.used = s.used + rest
+  local holds, money = s.holds, s.money
+  s.holds, s.money = {}, 0
+  funds.held = funds.held - money
+  for i = 1, #holds, 2 do
+    local bucket = book.by_id[holds[i]]
+    local count = min(rest, holds[i + 1])
+    if count > 0 then
+      post_bucket(book, bucket, -count, against)
+      rest = rest - count
+    end
+    give_back(book, bucket, holds[i + 1])
+  end
+  if program.kind == 'free' then return end
+  if rest > 0 and program.rate and money > 0 then
+    local n, opening = run_of(s, program.rate)
+    local count = min(rest, units_for(program.rate, n, opening, money))
+    if count > 0 then
+      spend(line, program, count, true)
+      rest = rest - count
+    end
+  end
+  if rest > 0 then
+    for _, bucket in ipairs(book.order) do
+      if rest == 0 then break end
+      if program.names[bucket.name] and not ended(bucket, at) then
+        local count = min(rest, bucket.left - bucket.held)
+        if count > 0 then
+          post_bucket(book, bucket, -count, against)
+          rest = rest - count
+        end
+      end
+    end
+  end
+  if rest > 0 and program.rate then
+    spend(line, program, rest, false)
+    rest = 0
+  end
+  line.unpaid = rest -- nobody to pay for it: shown in the ledger, nothing owed
+end
+
+-- Holds up to `count` units: buckets in draw order, then what the rate's next units cost. Returns how many.
+local function hold(line, count)
+  local s, program, rest = line.session, line.now, count
+  for _, bucket in ipairs(book.order) do
+    if rest == 0 then break end
+    if program.names[bucket.name] and not ended(bucket, at) then
+      local units = min(rest, bucket.left - bucket.held)
+      if units > 0 then
+        bucket.held = bucket.held + units
+        book.changed[bucket.id] = bucket
+        s.holds[#s.holds + 1], s.holds[#s.holds + 2] = bucket.id, units
+        rest = rest - units
+      end
+    end
+  end
+  line.rated = 0
+  if rest > 0 and program.rate then
+    local n, opening = run_of(s, program.rate)
+    local units = min(rest, units_for(program.rate, n, opening, free_money(funds)))
+    if units > 0 then
+      s.money = price(program.rate, n + units, opening) - price(program.rate, n, opening)
+      funds.held = funds.held + s.money
+      line.rated = units
+      rest = rest - units
+    end
+  end
+  return count - rest
+end
+
+-- Is there anything that this line could still be granted? Semantics.md section 7: decided with all grants made.
+local function nothing_left(line)
+  local program = line.now
+  for _, bucket in ipairs(book.order) do
+    if program.names[bucket.name] and not ended(bucket, at) and bucket.left > bucket.held then return false end
+  end
+  if not program.rate then return true end
+  local n, opening = run_of(line.session, program.rate)
+  return units_for(program.rate, n + line.rated, opening, free_money(funds)) == 0
+end
+
+for _, line in ipairs(lines) do
+  local s = line.session
+  if s.used + line.reported > MOST[line.now.unit] then return 'too_large ' .. line.key end
+  line.program_before = s.program
+  line.stale = number < s.by
+  line.rest = line.threshold and max(0, s.granted - line.reported) or 0
+  if resumed then line.reported = 0 end
+  if line.reported > 0 or holds_something(s) then
+    report(line)
+  end
+end
+if all_lines then for _, line in ipairs(others) do release(book, line) end end
+repay(book)
+
+local granting = not late and not barred and not past and request_type ~= 'T'
+if granting then
+  -- The unreported rest of a grant that met its threshold stays covered before anything new is held.
+  for _, line in ipairs(lines) do
+    if line.rest > 0 and not line.stale and line.wanted and line.now.kind == 'pay' then hold(line, line.rest) end
+  end
+end
+local failed, first_failure, most_validity = 0, nil, 0
+for _, line in ipairs(lines) do
+  local s, program = line.session, line.now
+  line.word, line.units, line.final = 'booked', 0, false
+  local granted_before = s.granted
+  if line.stale then
+    -- A later number decided this line: its grant stands, and is held again.
+    if not late and not barred and request_type ~= 'T' and granted_before > 0 then
+      program = line.old
+      line.now = program
+      if program.kind == 'pay' then hold(line, granted_before) end
+      line.word, line.units = 'granted', granted_before
+    end
+  else
+    s.granted = 0
+    if not granting then
+      s.by = number
+    elseif line.wanted == nil then
+      s.by, s.ends = number, 0
+    elseif program.kind == 'deny' then
+      line.word, line.units, s.by = 'denied', program.code, number
+    elseif program.kind == 'unrated' then
+      line.word, s.by = 'unrated', number
+    elseif program.kind == 'free' then
+      if program.code ~= '0' then
+        line.word, line.units = 'denied', program.code
+      else
+        line.word, line.units = 'free', min(line.wanted, MOST[program.unit] - s.used)
+        s.granted = line.units
+      end
+      s.by = number
+    else
+      if line.rest > 0 then -- the rest that was kept covered becomes part of the new hold
+        local granted = s.granted
+        release(book, s)
+        s.granted = granted
+      end
+      local wanted = min(line.wanted, MOST[program.unit] - s.used - line.rest)
+      local units = hold(line, line.rest + wanted) - line.rest
+      if units > 0 then
+        line.word, line.units, s.granted = 'granted', units, units
+      else
+        release(book, s)
+        line.word = 'exhausted'
+      end
+      s.by = number
+    end
+  end
+  if s.granted > 0 then
+    s.program, s.ends = program.id, now + silence_factor * program.validity * 1000
+    most_validity = max(most_validity, program.validity * 1000)
+  end
+  if line.word == 'denied' or line.word == 'unrated' or line.word == 'exhausted' then
+    failed = failed + 1
+    first_failure = first_failure or line
+  end
+end
+for _, line in ipairs(lines) do
+  if line.word == 'granted' and line.now.kind == 'pay' then line.final = nothing_left(line) end
+end
+
+local outcome = 'ok'
+if late then outcome = 'ended'
+elseif barred and request_type ~= 'T' then outcome = 'barred'
+elseif past and request_type ~= 'T' then outcome = 'reported'
+elseif request_type == 'I' and failed > 0 and failed == #lines then outcome = 'refused'
+end
+local closing = outcome == 'barred' or outcome == 'refused' or (request_type == 'T' and not late)
+if closing and not late then
+  for _, line in ipairs(lines) do release(book, line.session) end
+end
+local words, notes = {}, {}
+for i, line in ipairs(lines) do
+  local s, text = line.session, nil
+  if line.word == 'granted' or line.word == 'free' then
+    text = format('%s=%s,%d,%d,%s,%s', line.key, line.word, line.units, line.final and 1 or 0, line.now.unit, line.now.terms)
+  elseif line.word == 'exhausted' then
+    text = format('%s=exhausted,0,0,%s,%s', line.key, line.now.unit, line.now.terms)
+  else
+    text = format('%s=%s,%s,0', line.key, line.word, line.units)
+  end
+  words[i] = text
+  local program = line.reported > 0 and line.old or line.now
+  local rate, run = '-', 0
+  if program.rate then
+    rate = program.rate.id
+    run = run_of(s, program.rate)
+  end
+  notes[i] = format('{"line":"%s","rule":"%s","rate":"%s","used":%d,"total":%d,"run":%d,"is":"%s","granted":%d,"held":%d%s%s}',
+    line.key, program.rule, rate, line.reported, s.used, run, line.word, s.granted, s.money,
+    #s.holds > 0 and format(',"holds":"%s"', write_pairs(s.holds)) or '', (line.unpaid or 0) > 0 and format(',"unpaid":%d', line.unpaid) or '')
+end
+local answer = format('%s %d %s', outcome, state.charged, concat(words, ';'))
+if not resumed then note_answered(state, number) end
+local wrong = defect(book)
+if wrong then return 'defect ' .. wrong end
+funds.seq = funds.seq + 1
+local nothing_to_keep = outcome == 'refused' or (outcome == 'barred' and request_type == 'I')
+if nothing_to_keep and not open then
+  for _, line in ipairs(lines) do if line.reported > 0 then nothing_to_keep = false end end -- a repeat must not debit again
+else
+  nothing_to_keep = false
+end
+
+-- Write.
+local out = { 'funds', write_funds(funds) }
+for id, bucket in pairs(book.changed) do out[#out + 1], out[#out + 2] = 'bucket:' .. id, write_bucket(bucket) end
+redis.call('HSET', account_key, unpack(out))
+if not nothing_to_keep then
+  local was_armed = state.armed
+  out = {}
+  for _, line in ipairs(lines) do
+    local s = line.session
+    if s.granted > 0 and s.program ~= line.program_before then
+      out[#out + 1], out[#out + 2] = 'program:' .. line.now.id, line.now.text
+    end
+    out[#out + 1], out[#out + 2] = 'line:' .. line.key, write_line(s)
+  end
+  for _, line in ipairs(others) do out[#out + 1], out[#out + 2] = 'line:' .. line.key, write_line(line) end
+  if closing then
+    state.status, state.armed = 'closed', 0
+  elseif not late then
+    state.status = 'open'
+    if request_type == 'I' then state.silence = 0 end
+    state.silence = max(state.silence, silence_factor * most_validity)
+    if state.silence == 0 then state.silence = silence_factor * default_validity end
+    state.ends = now + state.silence
+    local ring = state.ends
+    for _, line in ipairs(lines) do if line.session.ends > 0 and line.session.granted > 0 then ring = min(ring, line.session.ends) end end
+    if state.armed == 0 or ring < state.armed then state.armed = ring end
+  end
+  out[#out + 1], out[#out + 2] = 'state', write_state(state)
+  local kept = first_answer and tonumber(match(first_answer, '^(%d+)'))
+  if not kept or number >= kept then
+    out[#out + 1], out[#out + 2] = answer_field, format('%s %s %s %s', ARGV[2], content, outcome == 'reported' and 'reported' or 'done', answer)
+  end
+  if request_type == 'I' then out[#out + 1], out[#out + 2] = 'opened', opened end
+  redis.call('HSET', session_key, unpack(out))
+  if closing then
+    redis.call('PEXPIRE', session_key, keep_closed)
+    redis.call('HSET', ended_key, mark, format('%d %s', state.number, account_id))
+    redis.call('PEXPIRE', ended_key, keep_marks, 'NX')
+    redis.call('ZREM', due_key, 'session ' .. account_id .. ' ' .. session_id)
+  elseif late then
+    if marked then
+      redis.call('PEXPIRE', session_key, keep_closed)
+      redis.call('HSET', ended_key, mark, format('%d %s', state.number, account_id))
+      redis.call('PEXPIRE', ended_key, keep_marks, 'NX')
+    end
+  else
+    if reopened then redis.call('PERSIST', session_key) end
+    if state.armed ~= was_armed then redis.call('ZADD', due_key, state.armed, 'session ' .. account_id .. ' ' .. session_id) end
+  end
+end
+redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s}',
+  account_id, funds.seq, at, cause, outcome, concat(book.posts, ','), concat(notes, ','), funds.held,
+  overrun > 0 and format(',"overrun":%d', overrun) or ''))
+return (resumed and 'new' or reordered and 'reordered' or 'new') .. ' ' .. answer

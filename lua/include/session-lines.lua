@@ -1,0 +1,78 @@
+--[[
+The labelled lines of a session, both ways.
+
+state        open 4711 1 until 1795450294000 armed 1795450294000 silence 7200000 number 3 gaps - charged 8000
+             account, subscriber; armed: its entry in `due`; gaps: numbers below `number` that never came: 1-1,4-6
+opened       1795446694000 pgw.example.net                                     when, and the Origin-Host that opened it
+line:10      by 3 granted 10000000 until 1795450294000 program 1a2b3c4d used 1050000 charged 8000 money 8000 holds 3-1=5000 runs 9f8e7d6c=750000
+             by: the number that last decided its grant; holds: micros of main, then units by bucket; runs: units by rate, the opening one first
+program:<id> the charging program of a grant, until the session ends
+answer:<n mod 5>  3 a1b2c3d4 done ok 8000 10=granted,10000000,0,octets,3600,20,terminate
+]]
+
+local function read_state(line)
+  local status, account, subscriber, ends, armed, silence, number, gaps, charged =
+    match(line, '^(%a+) (%S+) (%S+) until (%d+) armed (%d+) silence (%d+) number (%d+) gaps (%S+) charged (%d+)$')
+  return {
+    status = status, account = account, subscriber = subscriber, ends = tonumber(ends), armed = tonumber(armed),
+    silence = tonumber(silence), number = tonumber(number), gaps = gaps, charged = tonumber(charged),
+  }
+end
+
+local function write_state(s)
+  return format('%s %s %s until %d armed %d silence %d number %d gaps %s charged %d',
+    s.status, s.account, s.subscriber, s.ends, s.armed, s.silence, s.number, s.gaps, s.charged)
+end
+
+local function new_line(key)
+  return { key = key, by = -1, granted = 0, ends = 0, program = '-', used = 0, charged = 0, money = 0, holds = {}, runs = {} }
+end
+
+-- holds and runs are flat lists: bucket, units, bucket, units.
+local function read_pairs(text)
+  local list = {}
+  if text ~= '-' then
+    for id, n in gmatch(text, '([^=,]+)=(%d+)') do list[#list + 1], list[#list + 2] = id, tonumber(n) end
+  end
+  return list
+end
+
+local function write_pairs(list)
+  if #list == 0 then return '-' end
+  if #list == 2 then return format('%s=%d', list[1], list[2]) end
+  local words = {}
+  for i = 1, #list, 2 do words[#words + 1] = format('%s=%d', list[i], list[i + 1]) end
+  return concat(words, ',')
+end
+
+local function read_line(key, text)
+  if not text then return new_line(key) end
+  local by, granted, ends, program, used, charged, money, holds, runs = match(text,
+    '^by (%-?%d+) granted (%d+) until (%d+) program (%S+) used (%d+) charged (%d+) money (%d+) holds (%S+) runs (%S+)$')
+  return {
+    key = key, by = tonumber(by), granted = tonumber(granted), ends = tonumber(ends), program = program, used = tonumber(used),
+    charged = tonumber(charged), money = tonumber(money), holds = read_pairs(holds), runs = read_pairs(runs),
+  }
+end
+
+local function write_line(l)
+  return format('by %d granted %d until %d program %s used %d charged %d money %d holds %s runs %s',
+    l.by, l.granted, l.ends, l.program, l.used, l.charged, l.money, write_pairs(l.holds), write_pairs(l.runs))
+end
+
+local function holds_something(l) return l.money > 0 or #l.holds > 0 end
+
+-- The line a charging program is, see src/rating/program.ts.
+local function read_program(text)
+  local kind, id, unit, service, rule, validity, terms, buckets, rate, num, den, step, first, tick, code = match(text,
+    '^(%a+) (%S+) (%a+) (%S+) (%S+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
+  local names = {}
+  if buckets ~= '-' then for name in gmatch(buckets, '[^,]+') do names[name] = true end end
+  return {
+    text = text, kind = kind, id = id, unit = unit, service = service, rule = rule, validity = tonumber(validity), terms = terms, names = names,
+    code = code,
+    rate = rate ~= '-' and {
+      id = rate, num = tonumber(num), den = tonumber(den), step = tonumber(step), first = tonumber(first), tick = tonumber(tick),
+    },
+  }
+end

@@ -1,0 +1,260 @@
+/**
+ * One CCR, one call: lua/charge.lua decides what is booked, held and granted. This file names its arguments and reads its answer.
+ */
+import type { Clock } from '../clock.js'
+import type { ChargingConfig } from '../config/config.js'
+import type { Micros, Millis, UnitType, Units } from '../units.js'
+import { accountKey, dueKey, endedKey, journalKey, partitionOf, sessionKey, shortName } from './keys.js'
+import { StoreDefectError, type Store } from './store.js'
+
+export interface ChargeRequest {
+  readonly type: 'I' | 'U' | 'T'
+  readonly number: number
+  /** What the request asks and reports, hashed: a repeat with other content is told apart. */
+  readonly content: string
+  readonly sessionId: string
+  readonly account: string
+  readonly subscriber: string
+  /** Of the profile that the programs were compiled for. */
+  readonly rev: string
+  readonly currency: string
+  /** Business time of the request, and of the daemon. */
+  readonly at: Millis
+  readonly now: Millis
+  /** When nothing may be newly held any more: `Date.now()` ms, and the same moment on the monotonic clock. */
+  readonly deadline: Millis
+  readonly deadlineMonotonic: number
+  /** JSON members for the ledger entry. */
+  readonly cause: string
+  readonly originHost: string
+  readonly lines: readonly ChargeLine[]
+  /** Look for the session among those that ended up to a day ago, too. */
+  readonly searchEnded: boolean
+}
+
+export interface ChargeLine {
+  readonly key: string
+  readonly used: bigint
+  /** Undefined: nothing is asked for. */
+  readonly wanted: bigint | undefined
+  readonly threshold: boolean
+  /** Text of the charging program. */
+  readonly program: string
+}
+
+/** What became of one line. `denied` names its Result-Code. */
+export type LineOutcome =
+  | {
+      readonly line: string
+      readonly is: 'granted' | 'free'
+      readonly units: Units
+      readonly final: boolean
+      readonly terms: Terms
+    }
+  | { readonly line: string; readonly is: 'exhausted'; readonly terms: Terms }
+  | { readonly line: string; readonly is: 'denied'; readonly code: number }
+  | { readonly line: string; readonly is: 'unrated' | 'booked' }
+
+/** What a grant was given with; kept with the answer, so that a repeat is the same after a reload. */
+export interface Terms {
+  readonly unit: UnitType
+  /** Validity-Time, seconds. */
+  readonly validity: number
+  /** Percent of the grant; 0: none. */
+  readonly threshold: number
+  readonly finalAction: string
+}
+
+export interface ChargeAnswer {
+  /** `reordered`: not the number after the last. `again`: the first answer. `old`: a repeat whose answer is no longer kept. */
+  readonly how: 'new' | 'reordered' | 'again' | 'mismatch' | 'old'
+  /** `ended`: the session has ended, its usage is charged late. `reported`: past the deadline, booked but nothing granted. */
+  readonly outcome: 'ok' | 'refused' | 'barred' | 'ended' | 'reported'
+  /** Of the session so far. */
+  readonly charged: Micros
+  readonly lines: readonly LineOutcome[]
+}
+
+export type ChargeOutcome =
+  | { readonly status: 'answered'; readonly answer: ChargeAnswer }
+  | { readonly status: 'moved'; readonly profile: Profile }
+  | { readonly status: 'other_account'; readonly account: string }
+  | { readonly status: 'unknown_session' | 'other_subscriber' | 'no_account' | 'expired' }
+  | { readonly status: 'too_large'; readonly line: string }
+
+/** What rating must know of an account; `rev` changes with it, and charge.lua compares. */
+export interface Profile {
+  readonly currency: string
+  readonly rev: string
+  readonly subscriptions: readonly ProfileSubscription[]
+  /** Subscriber number → its identities as `type:value`. */
+  readonly subscribers: ReadonlyMap<string, readonly string[]>
+}
+
+export interface ProfileSubscription {
+  readonly id: string
+  readonly offer: string
+  readonly since: Millis
+  /** Number of the subscriber it belongs to; `0`: all of the account. */
+  readonly subscriber: string
+}
+
+const hourMs = 3_600_000
+
+export class Balance {
+  private readonly times: string
+
+  constructor(
+    private readonly store: Store,
+    private readonly partitions: number,
+    private readonly config: ChargingConfig,
+    readonly clock: Clock,
+  ) {
+    this.times = `${config.silence} ${config.defaultValidityMs} ${config.keepClosedMs} ${config.keepMarkMs}`
+  }
+
+  /**
+   * Books what the lines used and holds what they ask for, all or nothing. Safe to repeat: the same number gets its first answer.
+   *
+   * @throws BalanceUnavailableError when the store did not answer in time; StoreDefectError when we or its data are wrong
+   */
+  async charge(request: ChargeRequest): Promise<ChargeOutcome> {
+    const { account, sessionId, now } = request
+    const partition = partitionOf(account, this.partitions)
+    const hour = Math.floor(now / hourMs)
+    const args = [
+      accountKey(partition, account),
+      sessionKey(partition, sessionId),
+      dueKey(partition),
+      journalKey(partition),
+      endedKey(partition, hour),
+    ]
+    if (request.searchEnded) {
+      for (let back = 1; back <= Math.ceil(this.config.keepMarkMs / hourMs); back++)
+        args.push(endedKey(partition, hour - back))
+    }
+    const keys = args.length
+    args.push(
+      request.type,
+      String(request.number),
+      request.content,
+      String(this.store.storeTime(request.deadline)),
+      String(request.at),
+      String(now),
+      account,
+      request.subscriber,
+      request.rev,
+      sessionId,
+      request.currency,
+      request.cause,
+      this.times,
+      shortName(sessionId),
+      `${now} ${request.originHost}`,
+    )
+    for (const line of request.lines) {
+      args.push(
+        line.key,
+        String(line.used),
+        line.wanted === undefined ? '-' : String(line.wanted),
+        line.threshold ? 'threshold' : '-',
+        line.program,
+      )
+    }
+    const reply = await this.store.call('charge', request.deadlineMonotonic, redis =>
+      request.searchEnded ? redis.chargeEnded(keys, ...args) : redis.charge(...args),
+    )
+    return readOutcome(reply)
+  }
+
+  /** The profile of an account, for a first request; undefined when there is no such account. */
+  async profile(account: string, deadline: number): Promise<Profile | undefined> {
+    const key = accountKey(partitionOf(account, this.partitions), account)
+    const [funds, currency, subscriptions, subscribers] = await this.store.read('profile', deadline, redis =>
+      redis.hmget(key, 'funds', 'currency', 'subscriptions', 'subscribers'),
+    )
+    if (funds == null) return undefined
+    return readProfile(currency ?? '', funds.slice(funds.lastIndexOf(' ') + 1), subscriptions ?? '', subscribers ?? '')
+  }
+}
+
+/** charge.lua's reply. */
+export function readOutcome(reply: string): ChargeOutcome {
+  const space = reply.indexOf(' ')
+  const word = space < 0 ? reply : reply.slice(0, space)
+  const rest = space < 0 ? '' : reply.slice(space + 1)
+  switch (word) {
+    case 'new':
+    case 'reordered':
+    case 'again':
+    case 'mismatch':
+    case 'old':
+      return { status: 'answered', answer: readAnswer(word, rest) }
+    case 'moved': {
+      const [, currency, rev, subscriptions, subscribers] = /^(\S+) (\S+) ([^|]*)\|(.*)$/.exec(rest)!
+      return { status: 'moved', profile: readProfile(currency!, rev!, subscriptions!, subscribers!) }
+    }
+    case 'other_account':
+      return { status: 'other_account', account: rest }
+    case 'too_large':
+      return { status: 'too_large', line: rest }
+    case 'unknown_session':
+    case 'other_subscriber':
+    case 'no_account':
+    case 'expired':
+      return { status: word }
+    default:
+      throw new StoreDefectError(`charge: ${reply}`)
+  }
+}
+
+function readAnswer(how: ChargeAnswer['how'], text: string): ChargeAnswer {
+  const [outcome, charged, lines = ''] = text.split(' ') as [ChargeAnswer['outcome'], string, string?]
+  return {
+    how,
+    outcome,
+    charged: BigInt(charged) as Micros,
+    lines: lines === '' ? [] : lines.split(';').map(readLine),
+  }
+}
+
+function readLine(text: string): LineOutcome {
+  const equals = text.indexOf('=')
+  const line = text.slice(0, equals)
+  const [is, units, final, unit, validity, threshold, finalAction] = text.slice(equals + 1).split(',')
+  const terms = (): Terms => ({
+    unit: unit as UnitType,
+    validity: Number(validity),
+    threshold: Number(threshold),
+    finalAction: finalAction!,
+  })
+  switch (is) {
+    case 'granted':
+    case 'free':
+      return { line, is, units: BigInt(units!) as Units, final: final === '1', terms: terms() }
+    case 'exhausted':
+      return { line, is, terms: terms() }
+    case 'denied':
+      return { line, is, code: Number(units) }
+    case 'unrated':
+    case 'booked':
+      return { line, is }
+    default:
+      throw new StoreDefectError(`charge: ${text}`)
+  }
+}
+
+export function readProfile(currency: string, rev: string, subscriptions: string, subscribers: string): Profile {
+  return {
+    currency,
+    rev,
+    subscriptions: words(subscriptions).map(([id, offer, since, subscriber]) => ({
+      id: id!,
+      offer: offer!,
+      since: Number(since),
+      subscriber: subscriber!,
+    })),
+    subscribers: new Map(words(subscribers).map(([id, ...identities]) => [id!, identities])),
+  }
+}
+
+const words = (text: string): string[][] => (text === '' ? [] : text.split(';').map(part => part.split(' ')))

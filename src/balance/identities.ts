@@ -1,0 +1,136 @@
+/**
+ * Which account and subscriber an identity belongs to, and what rating must know of them: bounded caches in front of the
+ * index in Redis. A cache may be old at any time; charge.lua compares the profile's rev and says `moved`.
+ */
+import { identityKey, sessionIndexKey } from './keys.js'
+import type { Balance, Profile } from './balance.js'
+import type { Store } from './store.js'
+import type { Identity } from './types.js'
+
+/** `number` is the subscriber's in its account. */
+export interface Subscriber {
+  readonly account: string
+  readonly number: string
+  readonly profile: Profile
+}
+
+export interface Owner {
+  readonly account: string
+  readonly number: string
+}
+
+/** A Map that forgets what was not asked for longest. */
+class Recent<V> {
+  private readonly map = new Map<string, V>()
+
+  constructor(private readonly most: number) {}
+
+  get(key: string): V | undefined {
+    return this.map.get(key)
+  }
+
+  set(key: string, value: V): void {
+    if (this.map.size >= this.most && !this.map.has(key)) {
+      const [oldest] = this.map.keys()
+      if (oldest !== undefined) this.map.delete(oldest)
+    }
+    this.map.set(key, value)
+  }
+
+  delete(key: string): void {
+    this.map.delete(key)
+  }
+}
+
+export class Identities {
+  private readonly owners: Recent<Owner>
+  private readonly profiles: Recent<Profile>
+  private readonly sessions: Recent<Owner>
+
+  constructor(
+    private readonly store: Store,
+    private readonly balance: Balance,
+    most = 200_000,
+  ) {
+    this.owners = new Recent(most)
+    this.profiles = new Recent(most)
+    this.sessions = new Recent(most)
+  }
+
+  /**
+   * The subscriber of an identity, from the caches when they know. Undefined: nobody has it.
+   *
+   * @param deadline monotonic ms
+   */
+  async find(identity: Identity, deadline: number): Promise<Subscriber | undefined> {
+    const name = `${identity.type}:${identity.value}`
+    let owner = this.owners.get(name)
+    if (!owner) {
+      const { key, field } = identityKey(identity)
+      const value = await this.store.read('index', deadline, redis => redis.hget(key, field))
+      owner = value === null ? undefined : readOwner(value)
+      if (!owner) return undefined
+      this.owners.set(name, owner)
+    }
+    return this.of(owner, deadline)
+  }
+
+  /** What is cached about an identity; no I/O: the hot path asks here first. */
+  cached(identity: Identity): Subscriber | undefined {
+    const owner = this.owners.get(`${identity.type}:${identity.value}`)
+    const profile = owner && this.profiles.get(owner.account)
+    return profile && { ...owner, profile }
+  }
+
+  /** A subscriber with the account's profile. Undefined: no such account, or the subscriber has left it. */
+  async of(owner: Owner, deadline: number): Promise<Subscriber | undefined> {
+    let profile = this.profiles.get(owner.account)
+    if (!profile) {
+      profile = await this.balance.profile(owner.account, deadline)
+      if (!profile) return undefined
+      this.profiles.set(owner.account, profile)
+    }
+    return profile.subscribers.has(owner.number) ? { ...owner, profile } : undefined
+  }
+
+  /** The script knew better. */
+  moved(account: string, profile: Profile): void {
+    this.profiles.set(account, profile)
+  }
+
+  forget(identity: Identity): void {
+    this.owners.delete(`${identity.type}:${identity.value}`)
+  }
+
+  forgetAccount(account: string): void {
+    this.profiles.delete(account)
+  }
+
+  /** Whose session this is: for CCRs without Subscription-Id. */
+  async ownerOfSession(sessionId: string, deadline: number): Promise<Owner | undefined> {
+    const known = this.sessions.get(sessionId)
+    if (known) return known
+    const value = await this.store.read('session-index', deadline, redis => redis.get(sessionIndexKey(sessionId)))
+    return value === null ? undefined : readOwner(value)
+  }
+
+  /** Written beside the charging call of CCR-I, and awaited before its answer. */
+  async openSession(sessionId: string, owner: Owner, deadline: number): Promise<void> {
+    this.sessions.set(sessionId, owner)
+    await this.store.call('session-index', deadline, redis =>
+      redis.set(sessionIndexKey(sessionId), `${owner.account} ${owner.number}`),
+    )
+  }
+
+  /** The entry stays as long as the session's state: a late report without Subscription-Id still finds its account. */
+  closeSession(sessionId: string, keepMs: number): void {
+    this.sessions.delete(sessionId)
+    // Lost, it leaves an entry behind that nobody reads; not worth a wait.
+    this.store.redis.pexpire(sessionIndexKey(sessionId), keepMs).catch(() => undefined)
+  }
+}
+
+function readOwner(value: string): Owner {
+  const space = value.indexOf(' ')
+  return { account: value.slice(0, space), number: value.slice(space + 1) }
+}

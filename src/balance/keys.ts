@@ -1,0 +1,41 @@
+/**
+ * Names of the keys in Redis (state in Redis: accounts are spread over a fixed number of partitions, and all keys of a
+ * partition share one hash tag, so that whatever a script touches is in one slot).
+ */
+import type { Identity } from './types.js'
+
+export const storeKey = 'ocs:store'
+
+export const accountKey = (partition: number, account: string): string => `ocs:{${partition}}:account:${account}`
+export const sessionKey = (partition: number, sessionId: string): string => `ocs:{${partition}}:session:${sessionId}`
+export const dueKey = (partition: number): string => `ocs:{${partition}}:due`
+export const journalKey = (partition: number): string => `ocs:{${partition}}:journal`
+export const onceKey = (partition: number, key: string): string => `ocs:{${partition}}:once:${key}`
+/** Marks of sessions that ended in an hour (hours since 1970). */
+export const endedKey = (partition: number, hour: number): string => `ocs:{${partition}}:ended:${hour}`
+/** How far each ledger consumer has come, by its name. */
+export const consumersKey = (partition: number): string => `ocs:{${partition}}:consumers`
+/** Who looks after the partition's journal and due list for the moment. */
+export const leaseKey = (partition: number): string => `ocs:{${partition}}:lease`
+
+export const sessionIndexKey = (sessionId: string): string => `ocs:session-index:${sessionId}`
+export const referenceKey = (channel: string, reference: string): string => `ocs:reference:${channel}:${reference}`
+
+/** Identities live in hashes of about 100, a sixth of the memory of a key each: numbers by all but their last two digits. */
+export function identityKey(identity: Identity): { key: string; field: string } {
+  const { type, value } = identity
+  if (type === 'nai') return { key: `ocs:subscriber:nai:${hash32(value) & 0xffff}`, field: value }
+  return { key: `ocs:subscriber:${type}:${value.slice(0, -2)}`, field: value.slice(-2) }
+}
+
+export const partitionOf = (account: string, partitions: number): number => hash32(account) % partitions
+
+/** FNV-1a over the UTF-16 units: fast, stable, and not for secrets. */
+export function hash32(text: string, seed = 0x811c9dc5): number {
+  let hash = seed
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
+  return hash >>> 0
+}
+
+/** Two hashes side by side: names a session in its partition's marks. */
+export const shortName = (text: string): string => hash32(text).toString(36) + hash32(text, 0x01234567).toString(36)

@@ -1,0 +1,54 @@
+/**
+ * The scripts of lua/, ready for ioredis: includes pasted once, keys counted, digests for the log.
+ */
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import type { Redis } from 'ioredis'
+
+export interface Script {
+  readonly name: string
+  readonly lua: string
+  readonly sha: string
+  /** Keys named in the text as KEYS[n]. */
+  readonly keys: number
+}
+
+const folder = new URL('../../lua/', import.meta.url)
+
+/** Reads every script of the folder; an include named twice, or missing, is a defect of ours. */
+export function loadScripts(from: URL = folder): Map<string, Script> {
+  const scripts = new Map<string, Script>()
+  for (const file of readdirSync(from).filter(name => name.endsWith('.lua'))) {
+    const name = file.slice(0, -'.lua'.length)
+    const lua = readFileSync(new URL(file, from), 'utf8').replaceAll(/^-- @include (\S+)$/gm, (_, include: string) =>
+      readFileSync(new URL(`include/${include}.lua`, from), 'utf8'),
+    )
+    const keys = Math.max(...[...lua.matchAll(/KEYS\[(\d+)\]/g)].map(([, n]) => Number(n)))
+    scripts.set(name, { name, lua, sha: createHash('sha1').update(lua).digest('hex'), keys })
+  }
+  return scripts
+}
+
+/** What the scripts are as commands: keys, then arguments, all text; one text back. */
+export interface ScriptCommands {
+  charge(...args: string[]): Promise<string>
+  /** charge.lua with more keys: the marks of earlier hours. The first argument is how many keys follow. */
+  chargeEnded(count: number, ...args: string[]): Promise<string>
+  expireSession(...args: string[]): Promise<string>
+  expireBucket(...args: string[]): Promise<string>
+  credit(...args: string[]): Promise<string>
+  create(...args: string[]): Promise<string>
+  status(...args: string[]): Promise<string>
+}
+
+export type RedisWithScripts = Redis & ScriptCommands
+
+export function defineScripts(redis: Redis, scripts: ReadonlyMap<string, Script>): RedisWithScripts {
+  for (const { name, lua, keys } of scripts.values()) {
+    redis.defineCommand(camelCase(name), { numberOfKeys: keys, lua })
+  }
+  redis.defineCommand('chargeEnded', { lua: scripts.get('charge')!.lua })
+  return redis as RedisWithScripts
+}
+
+const camelCase = (name: string): string => name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase())

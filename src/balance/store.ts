@@ -1,0 +1,317 @@
+/**
+ * The connection to Redis and the one place that retries. Every script knows its request, so a call whose outcome is not
+ * known is sent again as it is, until its deadline; ioredis itself never sends anything twice (settings below).
+ *
+ * "Timed out" means unknown, never "not done".
+ */
+import { Redis, type RedisOptions } from 'ioredis'
+import type { Logger } from 'pino'
+import type { Clock } from '../clock.js'
+import type { StoreConfig } from '../config/config.js'
+import type { Millis } from '../units.js'
+import { storeKey } from './keys.js'
+import { defineScripts, loadScripts, type RedisWithScripts } from './scripts.js'
+
+/** The store could not be asked, or did not answer, until the deadline. What was sent may have been done all the same. */
+export class BalanceUnavailableError extends Error {}
+
+/** The store refused what we sent: a defect of ours, or of its data. Sending it again would not help. */
+export class StoreDefectError extends Error {}
+
+/** What is counted; telemetry implements it. */
+export interface StoreMetrics {
+  call(script: string, seconds: number): void
+  error(errorClass: StoreErrorClass): void
+  retry(): void
+  up(up: boolean): void
+}
+export type StoreErrorClass = 'offline' | 'timeout' | 'moved' | 'busy' | 'full' | 'defect'
+
+/** Where the embedded store listens; the other kinds are in the configuration. */
+export interface StoreAddress {
+  readonly socket?: string
+}
+
+type ClientOptions = Omit<RedisOptions, 'replyMapping'>
+
+/** Rule by rule in the README's operations section; a test reads them back. */
+export const clientOptions: ClientOptions = {
+  autoResendUnfulfilledCommands: false, // it would charge twice what has no key
+  maxRetriesPerRequest: 0, // with the line above: calls in flight fail at once instead of never
+  enableOfflineQueue: false, // we wait for `ready` ourselves, with a deadline
+  commandTimeout: 1000,
+  socketTimeout: 1000, // leaves a frozen master, which commandTimeout does not
+  connectTimeout: 1000,
+  keepAlive: 5000,
+  retryStrategy: () => 25 + Math.random() * 475,
+  enableReadyCheck: true,
+  disableClientInfo: true,
+  failoverDetector: false, // it can end a client for good during a failover
+  reconnectOnError: error => (error.message.startsWith('READONLY') ? 1 : false),
+  protocol: 2,
+  lazyConnect: true,
+}
+
+/** How the store must be set for what the configuration promises, and why it is not; empty when all is well. */
+export interface StoreCheck {
+  readonly refusals: readonly string[]
+  readonly warnings: readonly string[]
+}
+
+const offsetIntervalMs = 10_000
+
+export class Store {
+  readonly redis: RedisWithScripts
+  /** Redis time less our clock's, ms; undefined until it was measured. */
+  offset: number | undefined
+  private closed = false
+  private offsetTimer: { cancel(): void } | undefined
+  private readonly waiting = new Set<() => void>()
+
+  constructor(
+    private readonly options: {
+      readonly config: StoreConfig
+      readonly address: StoreAddress
+      readonly log: Logger
+      readonly metrics: StoreMetrics
+      readonly clock: Clock
+    },
+  ) {
+    const { log, metrics } = options
+    const scripts = loadScripts()
+    for (const { name, sha } of scripts.values()) log.debug({ event: 'script', script: name, sha })
+    this.redis = defineScripts(new Redis(connectionOptions(options.config, options.address)), scripts)
+    this.redis.on('error', (error: Error) => log.debug({ event: 'store_error', err: error.message }))
+    this.redis.on('ready', () => {
+      metrics.up(true)
+      void this.measureOffset()
+    })
+    this.redis.on('close', () => metrics.up(false))
+    this.redis.on('end', () => {
+      if (this.closed) return
+      // An end that nobody asked for is a fault: connect again.
+      metrics.error('offline')
+      options.clock.setTimeout(() => {
+        if (!this.closed) this.redis.connect().catch(() => undefined)
+      }, 100)
+    })
+  }
+
+  /** Connects and measures the clocks. Rejects when there is nothing there within `patienceMs`. */
+  async open(patienceMs: number): Promise<void> {
+    this.redis.connect().catch(() => undefined)
+    const deadline = this.options.clock.monotonic() + patienceMs
+    while (!this.ready) {
+      if (!(await this.whenReady(deadline))) throw new BalanceUnavailableError('the store does not answer')
+    }
+  }
+
+  get ready(): boolean {
+    return this.redis.status === 'ready' && this.offset !== undefined
+  }
+
+  /** A moment of our clock (ms since 1970) as the store's clock shows it. */
+  storeTime(at: Millis): Millis {
+    return Math.round(at + (this.offset ?? 0))
+  }
+
+  async close(): Promise<void> {
+    this.closed = true
+    this.offsetTimer?.cancel()
+    for (const wake of this.waiting) wake()
+    this.redis.disconnect()
+    await Promise.resolve()
+  }
+
+  /**
+   * Runs one idempotent call until it answers or `deadline` (monotonic ms) is over.
+   *
+   * @throws BalanceUnavailableError when the deadline passed; StoreDefectError when the store refused for good
+   */
+  async call<T>(script: string, deadline: number, send: (redis: RedisWithScripts) => Promise<T>): Promise<T> {
+    const { clock, metrics } = this.options
+    const started = clock.monotonic()
+    for (let pause = 25; ; pause = Math.min(pause * 2, 400)) {
+      if (!this.ready && !(await this.whenReady(deadline))) {
+        throw new BalanceUnavailableError(`the store did not answer ${script} in time`)
+      }
+      try {
+        const reply = await send(this.redis)
+        metrics.call(script, (clock.monotonic() - started) / 1000)
+        return reply
+      } catch (error) {
+        const errorClass = classify(error)
+        metrics.error(errorClass)
+        if (errorClass === 'defect') throw new StoreDefectError(`${script}: ${messageOf(error)}`, { cause: error })
+        const wait = Math.random() * pause
+        if (clock.monotonic() + wait >= deadline) {
+          throw new BalanceUnavailableError(`the store did not answer ${script} in time`, { cause: error })
+        }
+        await this.pause(wait)
+        metrics.retry()
+      }
+    }
+  }
+
+  /** Reads that nobody's money depends on; the same patience. */
+  read<T>(what: string, deadline: number, send: (redis: RedisWithScripts) => Promise<T>): Promise<T> {
+    return this.call(what, deadline, send)
+  }
+
+  /** Checks that the store is what the configuration promises, and that it was made for as many partitions. */
+  async check(deadline: number): Promise<StoreCheck> {
+    const { config } = this.options
+    const refusals: string[] = []
+    const warnings: string[] = []
+    const settings = await this.call('config', deadline, redis => configGet(redis))
+    const policy = settings.get('maxmemory-policy')
+    if (policy !== undefined && policy !== 'noeviction') {
+      refusals.push(
+        `the store's maxmemory-policy is ${policy}: balances would vanish silently; set it to noeviction (redis-cli CONFIG SET maxmemory-policy noeviction, and in redis.conf)`,
+      )
+    }
+    if (config.durability === 'disk' && settings.size > 0) {
+      if (settings.get('appendonly') !== 'yes' || settings.get('appendfsync') !== 'always') {
+        refusals.push(
+          `store.durability is disk, but the store runs appendonly ${settings.get('appendonly')} and appendfsync ${settings.get('appendfsync')}: set appendonly yes and appendfsync always, or promise only durability: memory`,
+        )
+      }
+      if (settings.get('no-appendfsync-on-rewrite') === 'yes') {
+        refusals.push(
+          'no-appendfsync-on-rewrite is yes, which breaks durability: disk while the AOF is rewritten; set it to no',
+        )
+      }
+    }
+    if (settings.size === 0)
+      warnings.push('the store does not tell its settings (CONFIG GET): its durability is taken on trust')
+    const listpack = Number(settings.get('hash-max-listpack-value') ?? 256)
+    if (listpack < 128)
+      warnings.push(
+        `hash-max-listpack-value is ${listpack}: set it to 256, or accounts take two to three times the memory`,
+      )
+    const known = await this.call('hget', deadline, async redis => {
+      await redis.hsetnx(storeKey, 'partitions', config.partitions)
+      await redis.hsetnx(storeKey, 'epoch', Date.now().toString(36) + Math.random().toString(36).slice(2, 8))
+      return redis.hget(storeKey, 'partitions')
+    })
+    if (known !== String(config.partitions)) {
+      refusals.push(
+        `store.partitions is ${config.partitions}, but this store was started with ${known}: it cannot change; set partitions: ${known}`,
+      )
+    }
+    return { refusals, warnings }
+  }
+
+  /** Resolves true when the connection is usable, false at the deadline. */
+  private whenReady(deadline: number): Promise<boolean> {
+    const { clock } = this.options
+    if (this.closed) return Promise.resolve(false)
+    return new Promise(resolve => {
+      const done = (result: boolean): void => {
+        clock.clearTimeout(timer)
+        this.waiting.delete(wake)
+        resolve(result)
+      }
+      const wake = (): void => {
+        if (this.ready) done(true)
+        else if (this.closed) done(false)
+      }
+      const timer = clock.setTimeout(() => done(this.ready), Math.max(0, deadline - clock.monotonic()))
+      this.waiting.add(wake)
+      wake()
+    })
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise(resolve => this.options.clock.setTimeout(resolve, ms))
+  }
+
+  /** The script compares deadlines with its own clock: keep the difference known to a few ms. */
+  private async measureOffset(): Promise<void> {
+    const { clock } = this.options
+    this.offsetTimer?.cancel()
+    try {
+      const before = Date.now()
+      const [seconds, microseconds] = await this.redis.time()
+      const after = Date.now()
+      const store = Number(seconds) * 1000 + Number(microseconds) / 1000
+      this.offset = store - (before + after) / 2
+      for (const wake of [...this.waiting]) wake()
+    } catch {
+      // The next `ready`, or the next round, measures again.
+    }
+    if (!this.closed) this.offsetTimer = clock.setTimeout(() => void this.measureOffset(), offsetIntervalMs)
+  }
+}
+
+function connectionOptions(config: StoreConfig, address: StoreAddress): ClientOptions {
+  if (config.kind === 'embedded') return { ...clientOptions, path: address.socket! }
+  if (config.kind === 'sentinel') {
+    const { name, sentinels, password, sentinelPassword } = config.sentinel!
+    return {
+      ...clientOptions,
+      name,
+      sentinels: sentinels.map(({ host, port }) => ({ host, port })),
+      ...(password === undefined ? {} : { password }),
+      ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
+    }
+  }
+  const url = new URL(config.url!)
+  return {
+    ...clientOptions,
+    host: url.hostname,
+    port: Number(url.port || 6379),
+    ...(url.username ? { username: decodeURIComponent(url.username) } : {}),
+    ...(url.password ? { password: decodeURIComponent(url.password) } : {}),
+    ...(url.protocol === 'rediss:' ? { tls: { servername: url.hostname } } : {}),
+  }
+}
+
+async function configGet(redis: Redis): Promise<Map<string, string>> {
+  const names = [
+    'maxmemory-policy',
+    'appendonly',
+    'appendfsync',
+    'no-appendfsync-on-rewrite',
+    'hash-max-listpack-value',
+  ]
+  try {
+    const flat = (await redis.config('GET', ...(names as [string]))) as string[]
+    return new Map(flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1]!] as const] : [])))
+  } catch (error) {
+    if (codeOf(error) === 'NOPERM' || codeOf(error) === 'ERR') return new Map()
+    throw error
+  }
+}
+
+/** The first word of a Redis error is its code; errors without one are the connection's. */
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && error.name === 'ReplyError' ? error.message.split(' ', 1)[0] : undefined
+}
+
+function classify(error: unknown): StoreErrorClass {
+  switch (codeOf(error)) {
+    case undefined:
+      return messageOf(error).includes('timed out') ? 'timeout' : 'offline'
+    case 'LOADING':
+    case 'CLUSTERDOWN':
+    case 'NOREPLICAS':
+    case 'MASTERDOWN':
+      return 'offline'
+    case 'READONLY':
+    case 'MOVED':
+    case 'ASK':
+    case 'TRYAGAIN':
+    case 'UNBLOCKED':
+      return 'moved'
+    case 'BUSY':
+      return 'busy'
+    case 'OOM':
+    case 'MISCONF':
+      return 'full'
+    default:
+      return 'defect'
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

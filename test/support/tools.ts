@@ -1,0 +1,41 @@
+/**
+ * Programs that nobody here wrote and that tests talk to: found on the PATH or in `.tools/`, where the set-up unpacks them.
+ */
+import { accessSync, appendFileSync, constants, mkdirSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+
+const root = fileURLToPath(new URL('../../', import.meta.url))
+
+/** Absolute path of a program, or undefined. */
+export function findTool(name: string): string | undefined {
+  const folders = [
+    ...(process.env['PATH'] ?? '').split(delimiter),
+    ...['usr/bin', 'usr/sbin', 'bin', 'sbin'].map(folder => join(root, '.tools', folder)),
+  ]
+  for (const folder of folders) {
+    const file = join(folder, name)
+    try {
+      accessSync(file, constants.X_OK)
+      return file
+    } catch {
+      // Not here.
+    }
+  }
+  return undefined
+}
+
+/**
+ * The program, or a line `not run: …` for the end of the run: there it fails under CI, elsewhere the rest counts.
+ */
+export function toolOrNotRun(t: Test, name: string, packageName: string): string | undefined {
+  const tool = findTool(name)
+  if (tool !== undefined) return tool
+  mkdirSync(join(root, '.tap'), { recursive: true })
+  const line = `not run: ${t.name} (install ${packageName})`
+  appendFileSync(join(root, '.tap', 'not-run'), `${line}\n`)
+  if (process.env['CI']) t.fail(line)
+  else t.pass(line)
+  return undefined
+}
