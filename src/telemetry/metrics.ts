@@ -453,7 +453,7 @@ export class Metrics {
     if (options.runtime === false) return
     collectDefaultMetrics({ register: this.registry })
     // Gauges named like counters; the same figures by type stay.
-    for (const name of [] as string[]) this.registry.removeSingleMetric(name)
+    for (const name of misnamed) this.registry.removeSingleMetric(name)
   }
 
   scrape(): Promise<string> {
