@@ -311,23 +311,26 @@ function formatDuration(ms: number): string {
 
 /** `did you mean ...?` for a word that is close to a known one. */
 export function meant(word: string, known: readonly string[]): string | undefined {
-  const plain = (text: string): string => text.toLowerCase().replace(/[-_ ]/g, '')
+  const plain = (text: string): string => text.slice(0, 64).toLowerCase().replace(/[-_ ]/g, '')
   const distances = known.map(name => ({ name, distance: editDistance(plain(word), plain(name)) }))
   const nearest = distances.sort((a, b) => a.distance - b.distance)[0]
   if (!nearest || nearest.distance > Math.max(1, Math.floor(nearest.name.length / 3))) return undefined
   return `did you mean \`${nearest.name}\`?`
 }
 
-/** Letters to insert, remove or replace (Levenshtein). */
+/** Letters to insert, remove, replace, or swap with their neighbour. */
 function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index)
+  const rows = [Array.from({ length: b.length + 1 }, (_, index) => index)]
   for (let i = 1; i <= a.length; i++) {
-    const next = [i]
+    const above = rows[i - 1]!
+    const row = [i]
     for (let j = 1; j <= b.length; j++) {
-      const replaced = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
-      next.push(Math.min(replaced, row[j]! + 1, next[j - 1]! + 1))
+      const replaced = above[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)
+      row.push(Math.min(replaced, above[j]! + 1, row[j - 1]! + 1))
+      if (i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1])
+        row[j] = Math.min(row[j]!, rows[i - 2]![j - 2]! + 1)
     }
-    row = next
+    rows.push(row)
   }
-  return row[b.length]!
+  return rows[a.length]![b.length]!
 }

@@ -34,7 +34,7 @@ export function compileRate(terms: RateTerms): RateOutcome {
   const den = terms.per / divisor
   if (num * den >= exactLimit) {
     return {
-      problem: `a tick of ${tick} ${terms.unit} costs ${num}/${den} micros, too fine to be exact`,
+      problem: `${tick} ${terms.unit} cost ${num}/${den} micros, too fine to be exact`,
       hint: 'use a larger step',
     }
   }
