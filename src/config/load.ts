@@ -297,12 +297,13 @@ function readStore(value: Value | undefined, around: Surroundings): StoreConfig 
 function readUrl(value: Value, around: Surroundings): string | undefined {
   const written = readText(value)
   if (written === undefined) return undefined
-  const bare = /^[a-z]+:\/\/[^/@]*:([^/@]*)@/.exec(written)?.[1]
-  if (bare && !bare.startsWith('${')) {
+  // A reference may be the password, or the whole address.
+  const literal = written.replace(references, '')
+  if (/:\/\/[^/@]*:[^@]+@/.test(literal)) {
     return fault(value, 'store.url contains a password', 'write ${env:NAME} or ${file:PATH} in its place')
   }
-  // Encoded, since a password may contain any character.
-  const url = expand(value, written, around, encodeURIComponent)
+  // A password may contain any character.
+  const url = expand(value, written, around, literal === '' ? same : encodeURIComponent)
   if (url === undefined) return undefined
   if (/^rediss?:$/.test(URL.canParse(url) ? new URL(url).protocol : '')) return url
   return fault(
@@ -329,9 +330,14 @@ function readSentinel(value: Value, around: Surroundings): StoreConfig['sentinel
 function readSecret(value: Value, around: Surroundings): string | undefined {
   const written = readText(value)
   if (written === undefined) return undefined
-  if (/^\$\{(env|file):[^}]+\}$/.test(written)) return expand(value, written, around, secret => secret)
+  if (/^\$\{(env|file):[^}]+\}$/.test(written)) return expand(value, written, around, same)
   return fault(value, `${value.path} is written out`, 'write ${env:NAME} or ${file:PATH}')
 }
+
+/** `${env:NAME}` and `${file:PATH}`. */
+const references = /\$\{(env|file):([^}]+)\}/g
+
+const same = (secret: string): string => secret
 
 /** Puts what `${env:NAME}` and `${file:PATH}` stand for in their place; the end of line of a file is dropped. */
 function expand(
@@ -341,7 +347,7 @@ function expand(
   encode: (secret: string) => string,
 ): string | undefined {
   const missing: string[] = []
-  const expanded = text.replace(/\$\{(env|file):([^}]+)\}/g, (written, kind: string, name: string) => {
+  const expanded = text.replace(references, (written, kind: string, name: string) => {
     const secret = kind === 'env' ? around.environment[name] : contentOf(resolve(around.folder, name))
     if (secret !== undefined) return encode(secret)
     if (kind === 'env') fault(value, `the environment has no ${name}`, 'set it for the daemon')
