@@ -24,7 +24,8 @@ ARGV[15] opened            for the session's `opened` field: when, and the Origi
 then five a line:          key, used units, wanted units or '-', 'threshold' or '-', charging program (src/rating/program.ts)
 
 Replies one text. Nothing was changed by: moved <currency> <rev> <subscriptions>|<subscribers>, unknown_session, other_account <id>, other_subscriber,
-no_account, expired (past the deadline), too_large <line>, defect <what>. Otherwise <how> <answer>: how is new | reordered | again | mismatch | old;
+no_account, expired (past the deadline), too_large <line>, defect <what>. Otherwise <how> <cost> <overrun> <answer>: how is
+new | reordered | again | mismatch | old; cost and overrun are the micros of this request;
 answer is <outcome> <charged> <lines>; outcome is ok | refused | barred | ended | reported; a line is <key>=<word>,<units>,<final>,<terms>
 and its word granted | free | exhausted | denied (units: the code) | unrated | booked (nothing asked).
 ]]
@@ -72,10 +73,10 @@ if state then
     if first_number ~= ARGV[2] then
       local words = {}
       for i, line in ipairs(lines) do words[i] = present(line) end
-      return format('old ok %d %s', state.charged, concat(words, ';'))
+      return format('old 0 0 ok %d %s', state.charged, concat(words, ';'))
     end
-    if first_content ~= content then return 'mismatch ' .. answer end
-    if done == 'done' then return 'again ' .. answer end
+    if first_content ~= content then return 'mismatch 0 0 ' .. answer end
+    if done == 'done' then return 'again 0 0 ' .. answer end
     resumed = true
   end
 end
@@ -87,7 +88,7 @@ if not state and #KEYS > 5 then
     if found then
       local last, owner = match(found, '^(%d+) (.*)$')
       if owner == account_id then
-        if number <= tonumber(last) then return request_type == 'T' and 'old ok 0 ' or 'old ended 0 ' end
+        if number <= tonumber(last) then return request_type == 'T' and 'old 0 0 ok 0 ' or 'old 0 0 ended 0 ' end
         marked = tonumber(last)
       end
       break
@@ -477,4 +478,4 @@ end
 redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s}',
   account_id, funds.seq, at, cause, outcome, concat(book.posts, ','), concat(notes, ','), funds.held,
   overrun > 0 and format(',"overrun":%d', overrun) or ''))
-return (resumed and 'new' or reordered and 'reordered' or 'new') .. ' ' .. answer
+return format('%s %d %d %s', reordered and 'reordered' or 'new', state.charged - charged_before, overrun, answer)

@@ -70,6 +70,9 @@ export interface ChargeAnswer {
   readonly how: 'new' | 'reordered' | 'again' | 'mismatch' | 'old'
   /** `ended`: the session has ended, its usage is charged late. `reported`: past the deadline, booked but nothing granted. */
   readonly outcome: 'ok' | 'refused' | 'barred' | 'ended' | 'reported'
+  /** Of this request; `overrun` is the part that nothing paid. */
+  readonly cost: Micros
+  readonly overrun: Micros
   /** Of the session so far. */
   readonly charged: Micros
   readonly lines: readonly LineOutcome[]
@@ -208,10 +211,18 @@ export function readOutcome(reply: string): ChargeOutcome {
 }
 
 function readAnswer(how: ChargeAnswer['how'], text: string): ChargeAnswer {
-  const [outcome, charged, lines = ''] = text.split(' ') as [ChargeAnswer['outcome'], string, string?]
+  const [cost, overrun, outcome, charged, lines = ''] = text.split(' ') as [
+    string,
+    string,
+    ChargeAnswer['outcome'],
+    string,
+    string?,
+  ]
   return {
     how,
     outcome,
+    cost: BigInt(cost) as Micros,
+    overrun: BigInt(overrun) as Micros,
     charged: BigInt(charged) as Micros,
     lines: lines === '' ? [] : lines.split(';').map(readLine),
   }

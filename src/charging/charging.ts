@@ -1,0 +1,432 @@
+/**
+ * The Online Charging Function (TS 32.296): from a credit request to its outcome. It finds the subscriber, lets rating pick
+ * a charging program for each line, and makes one charging call for all of them.
+ */
+import { hash32 } from '../balance/keys.js'
+import type {
+  Balance,
+  ChargeAnswer,
+  ChargeLine,
+  ChargeOutcome,
+  LineOutcome,
+  Profile,
+  ProfileSubscription,
+} from '../balance/balance.js'
+import type { Identities, Owner, Subscriber } from '../balance/identities.js'
+import { BalanceUnavailableError } from '../balance/store.js'
+import type { Identity } from '../balance/types.js'
+import type { Clock } from '../clock.js'
+import type { ChargingConfig, PeerProfile } from '../config/config.js'
+import type { Catalog, Service } from '../rating/catalog.js'
+import { findService, programFor, wantedUnits } from '../rating/match.js'
+import type { Program } from '../rating/program.js'
+import type { Millis, UnitType } from '../units.js'
+
+export type { Identity } from '../balance/types.js'
+export type { LineOutcome, Terms } from '../balance/balance.js'
+
+export type RequestType = 'initial' | 'update' | 'terminate' | 'event'
+
+/** One CCR, checked. */
+export interface CreditRequest {
+  readonly type: RequestType
+  readonly number: number
+  readonly sessionId: string
+  readonly originHost: string
+  readonly serviceContextId: string
+  /** Event-Timestamp, ms. */
+  readonly eventTime: Millis | undefined
+  /** In the order of the message; may be empty in an update or terminate. */
+  readonly identities: readonly Identity[]
+  /** Distinct by key, in the order of the message. */
+  readonly lines: readonly LineRequest[]
+  /** The T bit: perhaps a repeat. */
+  readonly retransmitted: boolean
+  /** Business time of its arrival, and the same moment on the monotonic clock, ms. */
+  readonly arrival: Millis
+  readonly arrivedAt: number
+  readonly profile: PeerProfile
+}
+
+/** One quota: what was used of it, and what is asked. */
+export interface LineRequest {
+  readonly key: string
+  readonly ratingGroup: number | undefined
+  readonly serviceIdentifiers: readonly number[]
+  /** Undefined: nothing is asked. Without amounts: the server decides. */
+  readonly requested: UnitAmounts | undefined
+  readonly used: UnitAmounts
+  /** The report came at a threshold: the rest of the old grant is still in use. */
+  readonly threshold: boolean
+}
+
+export interface UnitAmounts {
+  octets: bigint | undefined
+  seconds: bigint | undefined
+  events: bigint | undefined
+  money: boolean
+}
+
+export type CreditOutcome =
+  | {
+      readonly status: 'answered'
+      readonly how: 'new' | 'reordered' | 'again' | 'mismatch' | 'old'
+      readonly lines: readonly LineOutcome[]
+    }
+  /** Every line of a CCR-I failed: no session. The first one says why. */
+  | { readonly status: 'refused'; readonly how: string; readonly lines: readonly LineOutcome[] }
+  /** `ended`: the session has ended; what was used is charged late. `busy`: nothing new was held, ask again. */
+  | { readonly status: 'barred' | 'ended' | 'busy'; readonly how: string }
+  | { readonly status: 'unknown_session' | 'unknown_subscriber' | 'no_identity' | 'unknown_service' | 'not_served' }
+  /** Identities of two accounts; the known identity of somebody else in a session. Indexes into `identities`. */
+  | { readonly status: 'contradicting_identities'; readonly identities: readonly [number, number] }
+  | { readonly status: 'other_subscriber'; readonly identity: number }
+  | { readonly status: 'too_large'; readonly line: string }
+
+/** What is counted of charging; telemetry implements it. Offers are those of the catalog. */
+export interface ChargingMetrics {
+  duplicate(): void
+  duplicateMismatch(): void
+  outOfOrder(): void
+  lateUpdate(): void
+  unknownSession(): void
+  granted(unit: UnitType, offer: string, amount: bigint): void
+  used(unit: UnitType, offer: string, amount: bigint): void
+  charged(currency: string, offer: string, micros: bigint): void
+  overrun(currency: string, micros: bigint): void
+}
+
+/** Told after each charge, so that background work need not look everywhere. */
+export interface ChargingHints {
+  /** The account has a new journal entry. */
+  entry(account: string): void
+  /** Something of it falls due then. */
+  due(account: string, at: Millis): void
+}
+
+/** Event-Timestamp counts when it is this close to the arrival, semantics.md section 8. */
+const timestampToleranceMs = 300_000
+/** The script stops holding this long before we stop waiting for it, so that "3004" means that nothing was held. */
+const fenceMs = 250
+/** How often a request starts anew because the account changed in between. */
+const mostAttempts = 5
+
+export class ChargingFunction {
+  constructor(
+    private readonly parts: {
+      readonly balance: Balance
+      readonly identities: Identities
+      readonly config: ChargingConfig
+      readonly clock: Clock
+      readonly metrics: ChargingMetrics
+      readonly hints: ChargingHints
+      /** The catalog in force. */
+      readonly catalog: () => Catalog
+    },
+  ) {}
+
+  /**
+   * Charges one request, once, whoever sends it how often.
+   *
+   * @throws StoreDefectError when we or the store's data are wrong
+   */
+  async charge(request: CreditRequest): Promise<CreditOutcome> {
+    const { config, identities } = this.parts
+    if (request.type === 'event') return { status: 'not_served' }
+    const catalog = this.parts.catalog()
+    const service = findService(catalog, request.serviceContextId)
+    if (!service) return { status: 'unknown_service' }
+    if (request.type === 'initial' && request.identities.length === 0) return { status: 'no_identity' }
+    const deadline = request.arrivedAt + config.holdBudgetMs
+    try {
+      const found = this.fromCache(request) ?? (await this.subscriberOf(request, deadline))
+      if ('status' in found) return found
+      if (request.type === 'initial' && request.profile.subscriptionId !== 'always') {
+        const [outcome] = await Promise.all([
+          this.chargeAs(found, request, catalog, service, deadline),
+          identities.openSession(request.sessionId, found, deadline),
+        ])
+        if (outcome.status !== 'answered' && outcome.status !== 'busy') identities.closeSession(request.sessionId, 0)
+        return outcome
+      }
+      const outcome = await this.chargeAs(found, request, catalog, service, deadline)
+      if (
+        request.type === 'terminate' &&
+        outcome.status === 'answered' &&
+        request.profile.subscriptionId !== 'always'
+      ) {
+        identities.closeSession(request.sessionId, config.keepClosedMs)
+      }
+      return outcome
+    } catch (error) {
+      if (error instanceof BalanceUnavailableError) return { status: 'busy', how: 'unknown' }
+      throw error
+    }
+  }
+
+  /** The common case without any wait: one identity, and we know it. */
+  private fromCache(request: CreditRequest): Subscriber | undefined {
+    return request.identities.length === 1 ? this.parts.identities.cached(request.identities[0]!) : undefined
+  }
+
+  /** By its identities, which must agree; without any, by its session. */
+  private async subscriberOf(request: CreditRequest, deadline: number): Promise<Subscriber | CreditOutcome> {
+    const { identities } = this.parts
+    let found: Subscriber | undefined
+    let foundAt = 0
+    for (const [i, identity] of request.identities.entries()) {
+      // Later requests of a session need one identity that is known; only what is at hand is compared with it.
+      const subscriber =
+        found && request.type !== 'initial' ? identities.cached(identity) : await identities.find(identity, deadline)
+      if (!subscriber) continue
+      if (!found) {
+        found = subscriber
+        foundAt = i
+      } else if (subscriber.account !== found.account) {
+        return { status: 'contradicting_identities', identities: [foundAt, i] }
+      }
+    }
+    if (found) return found
+    if (request.type === 'initial') return { status: 'unknown_subscriber' }
+    const owner = await identities.ownerOfSession(request.sessionId, deadline)
+    const subscriber = owner && (await this.ownerAsSubscriber(owner, deadline))
+    return subscriber ?? (request.identities.length > 0 ? { status: 'unknown_subscriber' } : this.unknownSession())
+  }
+
+  /** The subscriber of a session, also when it has left the account since: its session stays there. */
+  private async ownerAsSubscriber(owner: Owner, deadline: number): Promise<Subscriber | undefined> {
+    const { balance, identities } = this.parts
+    const subscriber = await identities.of(owner, deadline)
+    if (subscriber) return subscriber
+    const profile = await balance.profile(owner.account, deadline)
+    return profile && { ...owner, profile }
+  }
+
+  private async chargeAs(
+    first: Subscriber,
+    request: CreditRequest,
+    catalog: Catalog,
+    service: Service,
+    deadline: number,
+  ): Promise<CreditOutcome> {
+    const { identities } = this.parts
+    let subscriber = first
+    let searchEnded = request.retransmitted && request.type === 'initial'
+    let elsewhere = false
+    for (let attempt = 0; attempt < mostAttempts; attempt++) {
+      const { outcome, programs } = await this.call(subscriber, request, catalog, service, deadline, searchEnded)
+      switch (outcome.status) {
+        case 'answered':
+          return this.answered(request, subscriber, outcome, programs)
+        case 'expired':
+          return { status: 'busy', how: 'late' }
+        case 'too_large':
+          return outcome
+        case 'moved': {
+          identities.moved(subscriber.account, outcome.profile)
+          if (outcome.profile.subscribers.has(subscriber.number) || elsewhere) {
+            subscriber = { ...subscriber, profile: outcome.profile }
+            break
+          }
+          for (const identity of request.identities) identities.forget(identity)
+          const again = await this.subscriberOf(request, deadline)
+          if ('status' in again) return again
+          subscriber = again
+          break
+        }
+        case 'no_account': {
+          identities.forgetAccount(subscriber.account)
+          for (const identity of request.identities) identities.forget(identity)
+          if (attempt > 0) return { status: 'unknown_subscriber' }
+          const again = await this.subscriberOf(request, deadline)
+          if ('status' in again) return again
+          subscriber = again
+          break
+        }
+        case 'other_subscriber':
+          if (elsewhere) return { status: 'other_subscriber', identity: 0 }
+          if (request.identities.length > 0) return { status: 'other_subscriber', identity: 0 }
+          return this.unknownSession()
+        case 'other_account':
+        case 'unknown_session': {
+          if (searchEnded && outcome.status === 'unknown_session') return this.unknownSession()
+          const owner = elsewhere ? undefined : await identities.ownerOfSession(request.sessionId, deadline)
+          if (!owner || owner.account === subscriber.account) {
+            if (outcome.status === 'other_account') return { status: 'other_subscriber', identity: 0 }
+            searchEnded = true
+            break
+          }
+          // The session stays where it was opened. The same subscriber goes on there; for another it is not theirs.
+          if (await identities.of(owner, deadline)) return { status: 'other_subscriber', identity: 0 }
+          const there = await this.ownerAsSubscriber(owner, deadline)
+          if (!there) return this.unknownSession()
+          subscriber = there
+          elsewhere = true
+          break
+        }
+      }
+    }
+    return { status: 'busy', how: 'moved' }
+  }
+
+  private async call(
+    subscriber: Subscriber,
+    request: CreditRequest,
+    catalog: Catalog,
+    service: Service,
+    deadline: number,
+    searchEnded: boolean,
+  ): Promise<{ outcome: ChargeOutcome; programs: readonly Program[] }> {
+    const { balance, clock } = this.parts
+    const { account, number, profile } = subscriber
+    const subscriptions = subscriptionsOf(profile, number)
+    const programs: Program[] = []
+    const lines: ChargeLine[] = []
+    let content = `${request.type}`
+    for (const { type, value } of request.identities) content += `|${type}${value}`
+    let noted = ''
+    for (const line of request.lines) {
+      const { program } = programFor(catalog, subscriptions, service, line)
+      programs.push(program)
+      const { used, requested } = line
+      const asked = requested?.[program.unit]
+      const unservable = requested !== undefined && asked === undefined && asksOther(requested)
+      lines.push({
+        key: line.key,
+        used: used[program.unit] ?? 0n,
+        wanted:
+          requested === undefined
+            ? undefined
+            : wantedUnits(program, asked === 0n ? undefined : asked, request.profile.requestedUnits),
+        threshold: line.threshold,
+        program: unservable ? unratedText(program) : program.text,
+      })
+      content += `|${line.key} ${amounts(used)} ${requested === undefined ? '-' : amounts(requested)} ${line.threshold}`
+      noted += notedUnits(line, program)
+    }
+    const now = request.arrival
+    const skew = request.eventTime === undefined ? Infinity : Math.abs(request.eventTime - now)
+    const outcome = await balance.charge({
+      type: request.type === 'initial' ? 'I' : request.type === 'update' ? 'U' : 'T',
+      number: request.number,
+      content: hash32(content).toString(16),
+      sessionId: request.sessionId,
+      account,
+      subscriber: number,
+      rev: profile.rev,
+      currency: profile.currency,
+      at: skew <= timestampToleranceMs ? request.eventTime! : now,
+      now,
+      deadline: Date.now() + deadline - clock.monotonic() - fenceMs,
+      deadlineMonotonic: deadline,
+      cause:
+        `"kind":"charge","session":${JSON.stringify(request.sessionId)},"number":${request.number},"type":"${request.type}",` +
+        `"host":${JSON.stringify(request.originHost)},"subscriber":"${number}","service":"${service.name}","catalog":"${catalog.version}"${noted}`,
+      originHost: request.originHost,
+      lines,
+      searchEnded,
+    })
+    return { outcome, programs }
+  }
+
+  private answered(
+    request: CreditRequest,
+    subscriber: Subscriber,
+    { answer }: Extract<ChargeOutcome, { status: 'answered' }>,
+    programs: readonly Program[],
+  ): CreditOutcome {
+    const { config, hints, metrics } = this.parts
+    const { how, outcome, lines } = answer
+    if (how === 'again' || how === 'old') metrics.duplicate()
+    else if (how === 'mismatch') metrics.duplicateMismatch()
+    else {
+      if (how === 'reordered') metrics.outOfOrder()
+      this.count(request, subscriber, answer, programs)
+      hints.entry(subscriber.account)
+      let validity = 0
+      for (const line of lines)
+        if ('terms' in line) validity = validity === 0 ? line.terms.validity : Math.min(validity, line.terms.validity)
+      const holdMs = validity === 0 ? config.defaultValidityMs : validity * 1000
+      if (request.type !== 'terminate') hints.due(subscriber.account, request.arrival + config.silence * holdMs)
+    }
+    switch (outcome) {
+      case 'ok':
+        return { status: 'answered', how, lines }
+      case 'refused':
+        return { status: 'refused', how, lines }
+      case 'barred':
+        return { status: 'barred', how }
+      case 'reported':
+        return { status: 'busy', how }
+      case 'ended':
+        metrics.lateUpdate()
+        return { status: 'ended', how }
+    }
+  }
+
+  private count(
+    { lines: requested }: CreditRequest,
+    { profile }: Subscriber,
+    { cost, overrun, lines }: ChargeAnswer,
+    programs: readonly Program[],
+  ): void {
+    const { metrics } = this.parts
+    for (let i = 0; i < programs.length; i++) {
+      const { unit, rule } = programs[i]!
+      const offer = offerOf(rule)
+      const used = requested[i]!.used[unit]
+      if (used !== undefined && used > 0n) metrics.used(unit, offer, used)
+      const line = lines[i]
+      if (line !== undefined && 'units' in line) metrics.granted(unit, offer, line.units)
+      // A request is charged whole; its first line stands for it.
+      if (i === 0 && cost > 0n) metrics.charged(profile.currency, offer, cost)
+    }
+    if (overrun > 0n) metrics.overrun(profile.currency, overrun)
+  }
+
+  private unknownSession(): CreditOutcome {
+    this.parts.metrics.unknownSession()
+    return { status: 'unknown_session' }
+  }
+}
+
+/** `payg#3` → `payg`; no rule matched: `none`. */
+const offerOf = (rule: string): string => {
+  const hash = rule.indexOf('#')
+  return hash < 0 ? 'none' : rule.slice(0, hash)
+}
+
+const subscriptionsMemo = new WeakMap<Profile, Map<string, readonly ProfileSubscription[]>>()
+
+/** Those of the subscriber and of the whole account. */
+function subscriptionsOf(profile: Profile, number: string): readonly ProfileSubscription[] {
+  let byNumber = subscriptionsMemo.get(profile)
+  if (!byNumber) subscriptionsMemo.set(profile, (byNumber = new Map()))
+  let subscriptions = byNumber.get(number)
+  if (!subscriptions) {
+    subscriptions = profile.subscriptions.filter(({ subscriber }) => subscriber === number || subscriber === '0')
+    byNumber.set(number, subscriptions)
+  }
+  return subscriptions
+}
+
+const asksOther = ({ octets, seconds, events, money }: UnitAmounts): boolean =>
+  money || octets !== undefined || seconds !== undefined || events !== undefined
+
+/** RFC 8506 section 8.18: units that the service is not sold in cannot be granted. Its report is still by the rule. */
+function unratedText(program: Program): string {
+  const [, id, unit, service, rule] = program.text.split(' ')
+  return `unrated ${id}x ${unit} ${service} ${rule} 0 0,0,none - - 0 1 1 0 1 5031`
+}
+
+const amounts = ({ octets, seconds, events, money }: UnitAmounts): string =>
+  `${octets ?? ''},${seconds ?? ''},${events ?? ''}${money ? ',m' : ''}`
+
+/** Used units of types that the line is not sold in cost nothing, and the ledger notes them. */
+function notedUnits({ key, used }: LineRequest, program: Program): string {
+  let noted = ''
+  if (used.octets !== undefined && program.unit !== 'octets') noted += `,"octets":${used.octets}`
+  if (used.seconds !== undefined && program.unit !== 'seconds') noted += `,"seconds":${used.seconds}`
+  if (used.events !== undefined && program.unit !== 'events') noted += `,"events":${used.events}`
+  return noted === '' ? '' : `,"noted:${key}":{${noted.slice(1)}}`
+}

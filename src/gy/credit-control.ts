@@ -1,0 +1,180 @@
+/**
+ * The credit-control application (RFC 8506): a CCR comes in, a CCA goes out. The whole corridor is in `answer`.
+ */
+import type { ChargingFunction, CreditOutcome, RequestType } from '../charging/charging.js'
+import type { Clock } from '../clock.js'
+import type { ChargingConfig, DiameterConfig } from '../config/config.js'
+import type { Answer, Application, IncomingRequest } from '../diameter/application.js'
+import type { Dictionary } from '../diameter/dictionary.js'
+import { DiameterError, ResultCode } from '../diameter/errors.js'
+import { emptyAvp, wrapIn } from '../diameter/failed-avp.js'
+import { FLAG } from '../diameter/header.js'
+import { encodeAvp } from '../diameter/tree.js'
+import { Writer } from '../diameter/writer.js'
+import { ccaOf, refusalOf, type CcaContext } from './cca.js'
+import { CcrReader, unitAvps, type ReadCcr } from './ccr.js'
+
+/** What is counted of CCRs; telemetry implements it. */
+export interface CcrMetrics {
+  record(type: RequestType, context: ServiceContext, resultCode: number, outcome: CcrOutcome, seconds: number): void
+  inFlight: number
+}
+export type ServiceContext = 'data' | 'voice' | 'sms' | 'mms' | 'other'
+export type CcrOutcome = 'granted' | 'denied' | 'client_fault' | 'server_fault' | 'shed' | 'duplicate'
+
+const creditControlRequest = 272
+
+export class CreditControl implements Application {
+  readonly id = 4
+  private readonly reader: CcrReader
+  private readonly context: CcaContext
+
+  constructor(
+    private readonly parts: {
+      readonly dictionary: Dictionary
+      readonly diameter: DiameterConfig
+      readonly config: ChargingConfig
+      readonly charging: ChargingFunction
+      readonly metrics: CcrMetrics
+      readonly clock: Clock
+    },
+  ) {
+    const { dictionary, diameter, config } = parts
+    this.reader = new CcrReader(dictionary, diameter.limits)
+    const writer = new Writer(1024)
+    writer.text(264, diameter.identity)
+    writer.text(296, diameter.realm)
+    this.context = { identity: Buffer.from(writer.take()), config }
+  }
+
+  /**
+   * Answers one CCR.
+   *
+   * @throws DiameterError when the request is malformed or contradicts itself: nothing of it is charged
+   */
+  async answer(request: IncomingRequest): Promise<Answer> {
+    const { header, peer, arrivedAt } = request
+    const { clock, charging, metrics } = this.parts
+    if (header.commandCode !== creditControlRequest) {
+      throw new DiameterError(ResultCode.COMMAND_UNSUPPORTED, `command ${header.commandCode} is not served`)
+    }
+    metrics.inFlight++
+    let ccr: ReadCcr | undefined
+    let resultCode: number = ResultCode.UNABLE_TO_COMPLY
+    let outcome: CreditOutcome | undefined
+    try {
+      ccr = this.reader.read(request.octets) // AVPs are checked and typed here, and nowhere later
+      outcome = await charging.charge({
+        ...ccr.credit,
+        retransmitted: (header.flags & FLAG.RETRANSMITTED) !== 0,
+        arrival: clock.now(),
+        arrivedAt,
+        profile: peer.profile,
+      })
+      const answer = ccaOf(this.context, ccr, outcome, this.failedAvp(ccr, outcome))
+      resultCode = answer.resultCode
+      return answer
+    } catch (error) {
+      if (error instanceof DiameterError) resultCode = error.resultCode
+      throw error
+    } finally {
+      metrics.inFlight--
+      metrics.record(
+        ccr?.requestType ?? 'event',
+        contextOf(ccr?.serviceContextId),
+        resultCode,
+        outcomeOf(resultCode, outcome),
+        (clock.monotonic() - arrivedAt) / 1000,
+      )
+    }
+  }
+
+  /** What the answer points at: the AVPs that made it what it is. */
+  private failedAvp(ccr: ReadCcr, outcome: CreditOutcome): Buffer | undefined {
+    const { dictionary } = this.parts
+    switch (outcome.status) {
+      case 'unknown_service':
+        return encodeAvp(dictionary, 'Service-Context-Id', ccr.serviceContextId)
+      case 'no_identity':
+        return emptyAvp(dictionary.avp('Subscription-Id'))
+      case 'contradicting_identities':
+        return Buffer.concat(outcome.identities.map(i => this.subscriptionId(ccr, i)))
+      case 'other_subscriber':
+        return this.subscriptionId(ccr, outcome.identity)
+      case 'too_large':
+        return wrapIn(dictionary.avp('Used-Service-Unit'), this.usedOf(ccr, outcome.line))
+      case 'answered':
+      case 'refused': {
+        const unrated = outcome.lines.filter(line => line.is === 'unrated')
+        if (
+          unrated.length === 0 ||
+          (outcome.status === 'refused' && refusalOf(outcome)?.resultCode !== ResultCode.RATING_FAILED)
+        )
+          return undefined
+        if (outcome.status === 'answered' && ccr.commandLevel)
+          return encodeAvp(dictionary, 'Service-Context-Id', ccr.serviceContextId)
+        return Buffer.concat(unrated.map(({ line }) => this.serviceOf(ccr, line)))
+      }
+      default:
+        return undefined
+    }
+  }
+
+  private subscriptionId(ccr: ReadCcr, i: number): Buffer {
+    const identity = ccr.credit.identities[i]!
+    const type = identity.type === 'msisdn' ? 0 : identity.type === 'imsi' ? 1 : 3
+    return encodeAvp(this.parts.dictionary, 'Subscription-Id', [
+      ['Subscription-Id-Type', type],
+      ['Subscription-Id-Data', identity.value],
+    ])
+  }
+
+  private usedOf(ccr: ReadCcr, key: string): Buffer {
+    const used = ccr.credit.lines.find(line => line.key === key)?.used
+    if (used?.seconds !== undefined) return encodeAvp(this.parts.dictionary, unitAvps.seconds, Number(used.seconds))
+    if (used?.events !== undefined) return encodeAvp(this.parts.dictionary, unitAvps.events, used.events)
+    return encodeAvp(this.parts.dictionary, unitAvps.octets, used?.octets ?? 0n)
+  }
+
+  /** The Service-Identifiers or the Rating-Group that no rule knows, inside their MSCC; without any, the context. */
+  private serviceOf(ccr: ReadCcr, key: string): Buffer {
+    const { dictionary } = this.parts
+    const line = ccr.credit.lines.find(candidate => candidate.key === key)
+    if (line === undefined || (line.ratingGroup === undefined && line.serviceIdentifiers.length === 0)) {
+      return encodeAvp(dictionary, 'Service-Context-Id', ccr.serviceContextId)
+    }
+    return encodeAvp(dictionary, 'Multiple-Services-Credit-Control', [
+      ...line.serviceIdentifiers.map(id => ['Service-Identifier', id] as const),
+      ...(line.ratingGroup === undefined ? [] : [['Rating-Group', line.ratingGroup] as const]),
+    ])
+  }
+}
+
+/** TS 32.299 section 7.1.12: numbers of the service specifications. */
+const contexts: Readonly<Record<string, ServiceContext>> = {
+  '32251': 'data',
+  '32260': 'voice',
+  '32274': 'sms',
+  '32270': 'mms',
+}
+
+function contextOf(serviceContextId: string | undefined): ServiceContext {
+  const number = serviceContextId === undefined ? undefined : /(\d{5})@/.exec(serviceContextId)?.[1]
+  return (number !== undefined && contexts[number]) || 'other'
+}
+
+function outcomeOf(resultCode: number, outcome: CreditOutcome | undefined): CcrOutcome {
+  if (outcome === undefined) return resultCode === ResultCode.UNABLE_TO_COMPLY ? 'server_fault' : 'client_fault'
+  if (outcome.status === 'busy') return 'server_fault'
+  if ('how' in outcome && (outcome.how === 'again' || outcome.how === 'old' || outcome.how === 'mismatch'))
+    return 'duplicate'
+  if (resultCode === ResultCode.SUCCESS) return 'granted'
+  return resultCode >= 4000 && resultCode < 5000 ? 'denied' : deniedCodes.has(resultCode) ? 'denied' : 'client_fault'
+}
+
+/** Business says no, though the code is permanent. */
+const deniedCodes: ReadonlySet<number> = new Set([
+  ResultCode.USER_UNKNOWN,
+  ResultCode.AUTHORIZATION_REJECTED,
+  ResultCode.RATING_FAILED,
+])
