@@ -30,7 +30,17 @@ import { step } from './peer.js'
 import type { PeerTable } from './peer-table.js'
 import { plainAddress } from './peer-table.js'
 import type { OwnIdentity } from './routing.js'
-import { avpAt, checkDestination, dataAt, lowerCase, noAvps, occurrences, sameIdentity, scanAvps } from './routing.js'
+import {
+  avpAt,
+  checkApplicationId,
+  checkDestination,
+  dataAt,
+  lowerCase,
+  noAvps,
+  occurrences,
+  sameIdentity,
+  scanAvps,
+} from './routing.js'
 import type { WatchdogAction, WatchdogState } from './watchdog.js'
 import { drawTw, Watchdog } from './watchdog.js'
 import { avpOctets, Writer } from './writer.js'
@@ -653,6 +663,7 @@ export class Connection {
     checkRequestHeader(header, node.dictionary, node.applicationIds)
     const avps = scanAvps(octets, scanned)
     checkDestination(octets, header.commandCode, avps, node.identity)
+    checkApplicationId(octets, header.applicationId, avps)
     if (avps.sessionId !== 0) checkSessionId(octets, avps.sessionId, node.config.limits.sessionIdOctets)
     if (avps.originHost !== 0 && !this.peer!.relay && !sameIdentity(octets, avps.originHost, this.originHost)) {
       node.metrics.originMismatch(this.peer!.name)

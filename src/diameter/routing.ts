@@ -7,6 +7,7 @@ import { avpOctets } from './writer.js'
 
 /** Where the AVPs that routing and error answers need begin in a message; 0: not there. */
 export interface RoutingAvps {
+  authApplicationId: number
   sessionId: number
   originHost: number
   originRealm: number
@@ -22,6 +23,7 @@ const creditControl = 272
 const headerOctets = 20
 
 export const noAvps = (): RoutingAvps => ({
+  authApplicationId: 0,
   sessionId: 0,
   originHost: 0,
   originRealm: 0,
@@ -35,7 +37,7 @@ export const noAvps = (): RoutingAvps => ({
 /** Fills `into` with the first occurrences in a whole message. About 10 ns an AVP; reads four octets by hand for that. */
 export function scanAvps(octets: Buffer, into: RoutingAvps): RoutingAvps {
   into.sessionId = into.originHost = into.originRealm = into.destinationHost = into.destinationRealm = 0
-  into.routeRecord = into.proxyInfo = 0
+  into.routeRecord = into.proxyInfo = into.authApplicationId = 0
   into.broken = false
   const end = octets.length
   let at = headerOctets
@@ -45,7 +47,7 @@ export function scanAvps(octets: Buffer, into: RoutingAvps): RoutingAvps {
     const length = lengthAndFlags & 0xffffff
     if (length < 8 || at + length > end) break
     // The V bit: a vendor's AVP is none of these, unless the vendor is 0, which is read as IETF.
-    if (code <= 296 && code >= 263 && (lengthAndFlags >= 0 || isIetf(octets, at, length))) note(into, code, at)
+    if (code <= 296 && code >= 258 && (lengthAndFlags >= 0 || isIetf(octets, at, length))) note(into, code, at)
     at += (length + 3) & ~3
   }
   into.broken = at !== end
@@ -73,6 +75,20 @@ export function checkDestination(octets: Buffer, commandCode: number, avps: Rout
     throw new DiameterError(ResultCode.REALM_NOT_SERVED, 'Destination-Realm is not the realm of this node')
   if (destinationHost !== 0)
     throw new DiameterError(ResultCode.UNABLE_TO_DELIVER, 'Destination-Host is not this node, and it forwards nothing')
+}
+
+/**
+ * Lets a request pass whose Auth-Application-Id is its header's, RFC 6733 section 6.8. One that cannot be read is the
+ * decoder's.
+ *
+ * @throws DiameterError INVALID_AVP_VALUE; the RFC names no code
+ */
+export function checkApplicationId(octets: Buffer, applicationId: number, { authApplicationId }: RoutingAvps): void {
+  if (authApplicationId === 0) return
+  const data = dataAt(octets, authApplicationId)
+  if (data.length !== 4 || u32(data, 0) >>> 0 === applicationId) return
+  const message = `Auth-Application-Id is not ${applicationId}, the application of the header`
+  throw new DiameterError(ResultCode.INVALID_AVP_VALUE, message, Buffer.from(avpAt(octets, authApplicationId)))
 }
 
 export interface OwnIdentity {
@@ -117,6 +133,9 @@ export function* occurrences(octets: Buffer, code: number, from = headerOctets):
 
 function note(into: RoutingAvps, code: number, at: number): void {
   switch (code) {
+    case 258:
+      if (into.authApplicationId === 0) into.authApplicationId = at
+      return
     case 263:
       if (into.sessionId === 0) into.sessionId = at
       return
