@@ -3,19 +3,27 @@
  * shares `20%`. A number alone is refused where a unit decides what it means.
  */
 
-const powers: Record<string, bigint> = {
-  B: 1n,
-  kB: 10n ** 3n,
-  MB: 10n ** 6n,
-  GB: 10n ** 9n,
-  TB: 10n ** 12n,
-  KiB: 2n ** 10n,
-  MiB: 2n ** 20n,
-  GiB: 2n ** 30n,
-  TiB: 2n ** 40n,
-}
+const powers = new Map([
+  ['B', 1n],
+  ['kB', 10n ** 3n],
+  ['MB', 10n ** 6n],
+  ['GB', 10n ** 9n],
+  ['TB', 10n ** 12n],
+  ['KiB', 2n ** 10n],
+  ['MiB', 2n ** 20n],
+  ['GiB', 2n ** 30n],
+  ['TiB', 2n ** 40n],
+])
 
-const durations: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
+/** Milliseconds. */
+const durations = new Map([
+  ['ms', 1],
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+  ['d', 86_400_000],
+  ['w', 604_800_000],
+])
 
 export const sizeHint = 'write a size like 100kB (10^5 octets), 100KiB (102,400 octets), 5GB or 20B'
 export const durationHint = 'write a duration like 30s, 10m, 1h or 30d'
@@ -23,7 +31,7 @@ export const durationHint = 'write a duration like 30s, 10m, 1h or 30d'
 /** Octets. Undefined when it is no size, or no whole number of octets. */
 export function parseSize(text: string): bigint | undefined {
   const match = /^(\d{1,15})(?:\.(\d{1,12}))?([A-Za-z]+)$/.exec(text)
-  const factor = match ? powers[match[3]!] : undefined
+  const factor = match ? powers.get(match[3]!) : undefined
   if (!match || factor === undefined) return undefined
   const decimals = match[2] ?? ''
   const scaled = BigInt(match[1]! + decimals) * factor
@@ -36,7 +44,7 @@ export function hintForSize(text: string): string {
   const match = /^([\d.]+)\s*([A-Za-z]+)$/.exec(text)
   if (!match) return sizeHint
   const letters = match[2]!.toLowerCase().replace('i', '')
-  const meant = Object.keys(powers).filter(name => {
+  const meant = [...powers.keys()].filter(name => {
     const known = name.toLowerCase().replace('i', '')
     return known === letters || known === `${letters}b`
   })
@@ -46,7 +54,7 @@ export function hintForSize(text: string): string {
 /** Milliseconds. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d{1,9})([a-z]+)$/.exec(text)
-  const factor = match ? durations[match[2]!] : undefined
+  const factor = match ? durations.get(match[2]!) : undefined
   return match && factor !== undefined ? Number(match[1]) * factor : undefined
 }
 

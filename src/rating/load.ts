@@ -425,21 +425,28 @@ function readEffect(
   services: readonly string[],
 ): Effect | undefined {
   if (fields.use) return readUse(draft, fields.use, services)
-  if (fields.free) {
-    const code = readCode(
-      fields.free,
-      { true: 0, [notApplicable]: notApplicable },
-      'write true, or 4011 for clients that need it',
-    )
-    return code === undefined ? undefined : { kind: 'free', code }
-  }
-  const codes = { true: serviceDenied, [authorizationRejected]: authorizationRejected }
-  const code = readCode(fields.deny!, codes, 'write true (4010), or 5003 to black-list; else remove the key')
-  return code === undefined ? undefined : { kind: 'deny', code }
+  const kind = fields.free ? 'free' : 'deny'
+  const { codes, hint } = codesOf[kind]
+  const code = readParsed(fields[kind]!, [...codes.keys()].join(' or '), text => codes.get(text), hint)
+  return code === undefined ? undefined : { kind, code }
 }
 
-const readCode = (value: Value, codes: Record<string, number>, hint: string): number | undefined =>
-  readParsed(value, Object.keys(codes).reverse().join(' or '), text => codes[text], hint)
+const codesOf = {
+  free: {
+    codes: new Map([
+      ['true', 0],
+      ['4011', notApplicable],
+    ]),
+    hint: 'write true, or 4011 for clients that need it',
+  },
+  deny: {
+    codes: new Map([
+      ['true', serviceDenied],
+      ['5003', authorizationRejected],
+    ]),
+    hint: 'write true (4010), or 5003 to black-list; else remove the key',
+  },
+}
 
 /** Buckets, then at most one rate. Their units must be those of every service that the rule matches. */
 function readUse(draft: Draft, value: Value, services: readonly string[]): Effect | undefined {
