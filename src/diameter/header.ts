@@ -3,6 +3,7 @@
  */
 import type { CommandDefinition, Dictionary } from './dictionary.js'
 import { DiameterError, ResultCode } from './errors.js'
+import { avpOctets } from './writer.js'
 
 export interface Header {
   /** 1 unless the peer speaks another Diameter. */
@@ -70,3 +71,18 @@ export function checkRequestHeader(
   }
   return command
 }
+
+/**
+ * RFC 6733 section 6.8: outside CER and CEA, Auth-Application-Id is the header's.
+ *
+ * @throws DiameterError INVALID_AVP_VALUE (Ours: the RFC names no code)
+ */
+export function checkAuthApplicationId(header: Header, authApplicationId: number): void {
+  if (authApplicationId === header.applicationId) return
+  const data = Buffer.alloc(4)
+  data.writeUInt32BE(authApplicationId)
+  const text = `Auth-Application-Id is ${authApplicationId}, the header says ${header.applicationId}`
+  throw new DiameterError(ResultCode.INVALID_AVP_VALUE, text, avpOctets(AUTH_APPLICATION_ID, data))
+}
+
+const AUTH_APPLICATION_ID = 258
