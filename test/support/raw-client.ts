@@ -231,3 +231,40 @@ export function aCcr(parts: CcrParts = {}): Buffer {
   )
   return encodeTree(dictionary, { command: 'CCR', flags, applicationId: 4, hopByHop, endToEnd, avps })
 }
+
+/**
+ * What must hold of everything that we send, checked on all that the clients of this file received: BASE-003, 007, 009, 040,
+ * 062, 065, 067, 099, 108.
+ */
+export function checkEverythingReceived(t: Test): void {
+  const baseCommands = [257, 280, 282]
+  for (const message of everythingReceived) {
+    const { header, octets, avps } = message
+    const { flags, commandCode } = header
+    const isRequest = (flags & FLAG.REQUEST) !== 0
+    const resultCode = message.value('Result-Code')
+    const protocolError = typeof resultCode === 'number' && resultCode >= 3000 && resultCode < 4000
+    const faults = Object.entries({
+      'the length is not that of the octets': header.length !== octets.length || octets.length % 4 !== 0,
+      'the version is not 1': header.version !== 1,
+      'a reserved bit is set': (flags & 0x0f) !== 0,
+      'an answer has the T bit': !isRequest && (flags & FLAG.RETRANSMITTED) !== 0,
+      'the E bit is not that of the Result-Code': ((flags & FLAG.ERROR) !== 0) !== protocolError,
+      'Session-Id is not first': avps.slice(1).some(avp => avp.name === 'Session-Id'),
+      'an answer has no Result-Code': !isRequest && resultCode === undefined,
+      'no Origin-Host or Origin-Realm': !message.value('Origin-Host') || !message.value('Origin-Realm'),
+      'a base command has an application, the P bit or a Session-Id':
+        baseCommands.includes(commandCode) &&
+        (header.applicationId !== 0 || (flags & FLAG.PROXIABLE) !== 0 || message.value('Session-Id') !== undefined),
+      'a refusal does not say why':
+        typeof resultCode === 'number' && resultCode >= 3000 && !message.value('Error-Message'),
+      'Error-Message has the M bit': avps.some(avp => avp.name === 'Error-Message' && avp.flags !== 0),
+      'a destination in an answer': !isRequest && avps.some(avp => avp.name.startsWith('Destination-')),
+      'two Failed-AVP': message.values('Failed-AVP').length > 1,
+      'an AVP that no dictionary has': avps.some(avp => /^\d+:/.test(avp.name)),
+      'Supported-Vendor-Id 0': message.values('Supported-Vendor-Id').includes(0),
+    }).flatMap(([fault, holds]) => (holds ? [fault] : []))
+    if (faults.length > 0) t.fail(`${faults.join('; ')}: ${octets.toString('hex')}`)
+  }
+  t.ok(everythingReceived.length > 0, `checked ${everythingReceived.length} messages`)
+}
