@@ -4,18 +4,7 @@
  * `file:line:column: what is wrong; what to write instead`.
  */
 import { relative } from 'node:path'
-import {
-  isAlias,
-  isMap,
-  isScalar,
-  isSeq,
-  LineCounter,
-  parseDocument,
-  Scalar,
-  visit,
-  type Document,
-  type Node,
-} from 'yaml'
+import { isAlias, isMap, isScalar, isSeq, parseDocument, Scalar, visit, type Document, type Node } from 'yaml'
 import { parseMoney, type Micros } from '../units.js'
 import { durationHint, hintForSize, parseDuration, parsePercent, parseSize } from './quantity.js'
 
@@ -40,7 +29,8 @@ export interface Value {
 export interface Source {
   readonly file: string
   readonly document: Document
-  readonly lines: LineCounter
+  /** Offset of the first character of each line. */
+  readonly lines: readonly number[]
   readonly faults: Fault[]
 }
 
@@ -69,14 +59,13 @@ export function formatFault({ file, line, column, message, hint }: Fault): strin
 
 /** Parses a file. Undefined when its syntax is broken, so that nothing more can be said about it; the faults say why. */
 export function parseYaml(file: string, text: string, faults: Fault[]): Value | undefined {
-  const lines = new LineCounter()
   if (Buffer.byteLength(text) > fileLimit) {
     const hint = 'split it into several files'
     faults.push({ file, line: 1, column: 1, message: `the file is larger than ${fileLimit} octets`, hint })
     return undefined
   }
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, version: '1.2', schema: 'core' })
-  const source: Source = { file, document, lines, faults }
+  const document = parseDocument(text, { prettyErrors: false, version: '1.2', schema: 'core' })
+  const source: Source = { file, document, lines: lineStarts(text), faults }
   for (const problem of [...document.errors, ...document.warnings]) {
     faults.push({ file, ...place(source, problem.pos[0]), message: problem.message, hint: syntaxHints[problem.code] })
   }
@@ -105,9 +94,13 @@ function aliasesFit(root: Value): boolean {
   return count <= aliasLimit
 }
 
+/** Our own, since yaml's LineCounter does not see the line ends inside of what it cannot parse. */
+const lineStarts = (text: string): number[] => [0, ...[...text.matchAll(/\n/g)].map(({ index }) => index + 1)]
+
 function place(source: Source, offset: number): { line: number; column: number } {
-  const { line, col } = source.lines.linePos(offset)
-  return { line: Math.max(line, 1), column: Math.max(col, 1) }
+  const next = source.lines.findIndex(start => start > offset)
+  const line = next < 0 ? source.lines.length : next
+  return { line, column: offset - source.lines[line - 1]! + 1 }
 }
 
 /** Where a value stands: `file:line:column` of the fault that would be noted there. */

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import fc from 'fast-check'
 import t from 'tap'
 import { checkConfiguration } from '../../src/rating/check.js'
 import { loadCatalog, readCatalog, type CatalogOutcome } from '../../src/rating/load.js'
@@ -339,6 +340,33 @@ t.test('what is allowed and probably not meant is a warning', t => {
     t.ok('catalog' in outcome)
     t.same(linesOf(outcome.warnings), [expect])
   }
+  t.end()
+})
+
+t.test('property: whatever stands in a file, there is a catalog or a fault with a place in the text', t => {
+  const seed = process.env['SEED']
+  const edit = fc.record({
+    at: fc.nat(good.length),
+    remove: fc.nat(12),
+    insert: fc.oneof(
+      fc.string({ maxLength: 6 }),
+      fc.constantFrom('\n', '{', '[]', '&a ', '*a', '- ', ': ', '"', '!!map ', '? ', '\t', '<<: '),
+    ),
+  })
+  fc.assert(
+    fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), edits => {
+      let text = good
+      for (const { at, remove, insert } of edits) text = text.slice(0, at) + insert + text.slice(at + remove)
+      const outcome = read(text)
+      if ('catalog' in outcome) return outcome.catalog.services.size <= 2
+      const lines = text.split(/\n/)
+      return (
+        outcome.faults.length > 0 &&
+        outcome.faults.every(({ line, column }) => column >= 1 && column <= (lines[line - 1]?.length ?? -1) + 1)
+      )
+    }),
+    { numRuns: 1_000, ...(seed === undefined ? {} : { seed: Number(seed) }) },
+  )
   t.end()
 })
 
