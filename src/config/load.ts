@@ -144,9 +144,9 @@ const diameterKeys = [
 
 function readDiameter(value: Value | undefined, around: Surroundings): DiameterConfig {
   const fields = group(value, diameterKeys)
-  const listen = fields.listen ? readEach(fields.listen, readAddress) : [{ host: '127.0.0.1', port: diameterPort }]
-  if (fields.listen && readList(fields.listen).length === 0)
-    fault(fields.listen, 'diameter.listen is empty', 'write 127.0.0.1:3868')
+  const listen = fields.listen
+    ? readSome(fields.listen, readAddress, '127.0.0.1:3868')
+    : [{ host: '127.0.0.1', port: diameterPort }]
   return {
     identity: or(fields.identity, readDomain, 'ocs.localdomain'),
     realm: or(fields.realm, readDomain, 'localdomain'),
@@ -165,6 +165,12 @@ const readEach = <T>(value: Value, read: (value: Value) => T | undefined): T[] =
   readList(value)
     .map(read)
     .filter(each => each !== undefined)
+
+/** A list without which its owner cannot work. */
+function readSome<T>(value: Value, read: (value: Value) => T | undefined, example: string): T[] {
+  if (readList(value).length === 0) fault(value, `${value.path} is empty`, `write at least one, like ${example}`)
+  return readEach(value, read)
+}
 
 const domainPattern = /^(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$/
 
@@ -214,7 +220,7 @@ function readPeers(value: Value): PeerConfig[] {
       name,
       identity: or(fields.identity, readDomainOrAny, '*'),
       realm: or(fields.realm, readDomainOrAny, '*'),
-      from: fields.from ? readEach(fields.from, readBlock) : [],
+      from: fields.from ? readSome(fields.from, readBlock, '10.0.0.0/8') : [],
       relay: or(fields.relay, readBoolean, false),
       profile: readProfile(fields.profile),
     })
@@ -320,7 +326,7 @@ function readSentinel(value: Value, around: Surroundings): StoreConfig['sentinel
   const sentinelPassword = fields.sentinelPassword && readSecret(fields.sentinelPassword, around)
   return {
     name: or(fields.name, readText, ''),
-    sentinels: fields.sentinels ? readEach(fields.sentinels, readAddress) : [],
+    sentinels: fields.sentinels ? readSome(fields.sentinels, readAddress, '10.0.0.1:26379') : [],
     ...(password === undefined ? {} : { password }),
     ...(sentinelPassword === undefined ? {} : { sentinelPassword }),
   }

@@ -139,6 +139,16 @@ t.test('secrets come from the environment or from files', t => {
 })
 
 const mistakes: Mistake[] = [
+  {
+    replace: '[127.0.0.1:3868, "[::1]:0"]',
+    by: '«[]',
+    expect: 'diameter.listen is empty; write at least one, like 127.0.0.1:3868',
+  },
+  {
+    replace: '[10.0.0.0/8, 192.0.2.7]',
+    by: '«[]',
+    expect: 'diameter.peers[0].from is empty; write at least one, like 10.0.0.0/8',
+  },
   { replace: 'name: any', by: 'name: «smf', expect: 'the peer name `smf` is taken; names are unique' },
   {
     replace: 'kind: url\n  url: ',
