@@ -162,6 +162,8 @@ export class Connection {
   private flushScheduled = false
 
   private inWork = 0
+  /** Requests above the cap: no more than one read brings, for reading stops with the first. */
+  private readonly waiting: Received[] = []
   private accepted = 0
   private draining: { readonly upTo: number; left: number } | undefined
   private hurried = false
@@ -219,7 +221,7 @@ export class Connection {
 
   /** Requests of the peer that are being answered. */
   get inFlight(): number {
-    return this.inWork
+    return this.inWork + this.waiting.length
   }
 
   /** Octets that the peer has not read and the system has not taken. */
@@ -276,14 +278,13 @@ export class Connection {
   /** As `stop`, but only when all requests that came before now are answered; those after it are answered too. */
   drain(): void {
     if (this.draining) return
-    this.draining = { upTo: this.accepted, left: this.inWork }
+    this.draining = { upTo: this.accepted, left: this.inFlight }
     this.continueDrain()
   }
 
   /** Ends it at once: what was not sent is lost, and the peer sees a reset. */
   disconnect(reason: CloseReason): void {
-    if (this.over) return
-    this.leave(reason)
+    if (!this.over) this.leave(reason)
     this.socket.resetAndDestroy()
   }
 
@@ -423,7 +424,7 @@ export class Connection {
         return
       }
       case 'process':
-        this.serve(header!, octets!).catch((error: unknown) => this.onDefect(error))
+        this.take(header!, octets!)
         return
       case 'close': {
         this.endWhenIdle(reason)
@@ -641,11 +642,23 @@ export class Connection {
 
   // Requests in, answers out.
 
-  private async serve(header: Header, octets: Buffer): Promise<void> {
-    const request: IncomingRequest = { header, octets, peer: this.peer!, arrivedAt: this.heardAt }
-    const number = ++this.accepted
+  private take(header: Header, octets: Buffer): void {
+    const request = { header, octets, peer: this.peer!, arrivedAt: this.heardAt, number: ++this.accepted }
+    if (this.inWork < this.node.config.limits.inFlight) {
+      this.start(request)
+    } else {
+      this.waiting.push(request)
+      this.adjustReading()
+    }
+  }
+
+  private start(request: Received): void {
     this.inWork++
-    if (this.inWork >= this.node.config.limits.inFlight) this.adjustReading()
+    this.serve(request).catch((error: unknown) => this.onDefect(error))
+  }
+
+  private async serve(request: Received): Promise<void> {
+    const { header, octets } = request
     try {
       const answer = await this.applicationFor(header, octets).answer(request)
       if (answer) this.sendAnswer(header, answer)
@@ -653,7 +666,7 @@ export class Connection {
       this.sendRefusal(request, error)
     } finally {
       this.inWork--
-      this.onDone(number)
+      this.onDone(request.number)
     }
   }
 
@@ -716,6 +729,7 @@ export class Connection {
 
   private onDone(number: number): void {
     const { draining } = this
+    if (this.waiting.length > 0 && !this.over) this.start(this.waiting.shift()!)
     if (draining && number <= draining.upTo) {
       draining.left--
       this.continueDrain()
@@ -778,7 +792,7 @@ export class Connection {
     const paused = socket.isPaused()
     const stuck = socket.writableNeedDrain && socket.writableLength > 0
     const cap = node.config.limits.inFlight
-    const busy = paused ? this.inWork > cap / 2 : this.inWork >= cap
+    const busy = paused ? this.inFlight > cap / 2 : this.inFlight > cap
     if (stuck || busy) {
       if (!paused) socket.pause()
     } else if (paused) {
@@ -790,7 +804,7 @@ export class Connection {
 
   private endWhenIdle(reason: CloseReason = this.ending ?? 'drain'): void {
     if (this.over) return
-    if (this.inWork === 0 || this.hurried) this.closeGently(reason)
+    if (this.inFlight === 0 || this.hurried) this.closeGently(reason)
     else this.ending = reason
   }
 
@@ -809,11 +823,12 @@ export class Connection {
   private leave(reason: CloseReason): void {
     const { clock, metrics, log } = this.node
     this.over = true
+    this.waiting.length = 0
     for (const timer of [this.stateTimer, this.watchdogTimer, this.frameTimer]) clock.clearTimeout(timer)
     metrics.closed(this.peer?.name ?? unknownPeer, reason)
     if (this.peer) {
       const { name, originHost } = this.peer
-      const fields = { peer: name, 'Origin-Host': originHost, address: this.address, reason, inWork: this.inWork }
+      const fields = { peer: name, 'Origin-Host': originHost, address: this.address, reason, inFlight: this.inFlight }
       if (reason === 'drain' || reason === 'dpr') log.info(fields, 'peer disconnected')
       else log.warn(fields, 'peer lost')
     }
@@ -834,6 +849,11 @@ export class Connection {
   private isOver(): boolean {
     return this.over
   }
+}
+
+/** A request, numbered as it came. */
+interface Received extends IncomingRequest {
+  readonly number: number
 }
 
 /** What an event came with. */

@@ -372,12 +372,17 @@ export class DiameterServer implements ConnectionOwner {
       this.turnAway(socket, 'connection_limit')
       return
     }
-    const ofAddress = this.unidentified.get(address) ?? 0
-    if (this.unidentifiedInAll >= limits.unidentified || ofAddress >= limits.unidentifiedPerAddress) {
+    if ((this.unidentified.get(address) ?? 0) >= limits.unidentifiedPerAddress) {
       this.turnAway(socket, 'unidentified_limit')
       return
     }
-    this.unidentified.set(address, ofAddress + 1)
+    // A peer says its CER at once, so it is the oldest that has least to lose: a flood does not keep peers out.
+    if (this.unidentifiedInAll >= limits.unidentified) {
+      const [oldest] = this.waitingForCer.keys()
+      oldest!.disconnect('unidentified_limit')
+      this.forgetUnidentified(oldest!)
+    }
+    this.unidentified.set(address, (this.unidentified.get(address) ?? 0) + 1)
     this.unidentifiedInAll++
     const connection = new Connection(socket, this.node, this)
     this.connections.add(connection)
