@@ -299,7 +299,8 @@ export function sessionOfDue(member: string): string | undefined {
   return member.slice(member.indexOf(' ', 'session '.length) + 1)
 }
 
-function readAccount(id: string, partition: number, all: Record<string, string>): Account {
+/** An account's hash; undefined fields are a defect. */
+export function readAccount(id: string, partition: number, all: Record<string, string>): Account {
   const [, status, money, held, credit, debt, sequence, rev] =
     /^(\w+) money (-?\d+) held (\d+) credit (\d+) debt (\d+) seq (\d+) rev (\d+)$/.exec(all['funds']!)!
   const profile = readProfile(all['currency'] ?? '', rev!, all['subscriptions'] ?? '', all['subscribers'] ?? '')
@@ -347,7 +348,8 @@ function readBucket(id: string, all: Record<string, string>): Bucket {
   }
 }
 
-function readSession(id: string, all: Record<string, string>): Session | undefined {
+/** A session's hash; undefined when it is gone. */
+export function readSession(id: string, all: Record<string, string>): Session | undefined {
   const state = /^(\w+) (\S+) (\S+) until (\d+) armed (\d+) silence (\d+) number (\d+) gaps (\S+) charged (\d+)$/.exec(
     all['state'] ?? '',
   )

@@ -17,6 +17,8 @@ export const endedKey = (partition: number, hour: number): string => `ocs:{${par
 export const consumersKey = (partition: number): string => `ocs:{${partition}}:consumers`
 /** Who looks after the partition's journal and due list for the moment. */
 export const leaseKey = (partition: number): string => `ocs:{${partition}}:lease`
+/** Daemons that live: when each was last heard of. */
+export const daemonsKey = 'ocs:daemons'
 
 export const sessionIndexKey = (sessionId: string): string => `ocs:session-index:${sessionId}`
 export const referenceKey = (channel: string, reference: string): string => `ocs:reference:${channel}:${reference}`

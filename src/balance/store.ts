@@ -4,6 +4,7 @@
  *
  * "Timed out" means unknown, never "not done".
  */
+import { randomUUID } from 'node:crypto'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Clock } from '../clock.js'
@@ -158,48 +159,42 @@ export class Store {
     return this.call(what, deadline, send)
   }
 
+  private epoch: string | undefined
+
   /** Checks that the store is what the configuration promises, and that it was made for as many partitions. */
   async check(deadline: number): Promise<StoreCheck> {
     const { config } = this.options
-    const refusals: string[] = []
-    const warnings: string[] = []
     const settings = await this.call('config', deadline, redis => configGet(redis))
-    const policy = settings.get('maxmemory-policy')
-    if (policy !== undefined && policy !== 'noeviction') {
-      refusals.push(
-        `the store's maxmemory-policy is ${policy}: balances would vanish silently; set it to noeviction (redis-cli CONFIG SET maxmemory-policy noeviction, and in redis.conf)`,
-      )
-    }
-    if (config.durability === 'disk' && settings.size > 0) {
-      if (settings.get('appendonly') !== 'yes' || settings.get('appendfsync') !== 'always') {
-        refusals.push(
-          `store.durability is disk, but the store runs appendonly ${settings.get('appendonly')} and appendfsync ${settings.get('appendfsync')}: set appendonly yes and appendfsync always, or promise only durability: memory`,
-        )
-      }
-      if (settings.get('no-appendfsync-on-rewrite') === 'yes') {
-        refusals.push(
-          'no-appendfsync-on-rewrite is yes, which breaks durability: disk while the AOF is rewritten; set it to no',
-        )
-      }
-    }
-    if (settings.size === 0)
+    const refusals = weaknesses(config, settings)
+    const warnings: string[] = []
+    if (settings.size === 0) {
       warnings.push('the store does not tell its settings (CONFIG GET): its durability is taken on trust')
+    }
     const listpack = Number(settings.get('hash-max-listpack-value') ?? 256)
-    if (listpack < 128)
+    if (listpack < 128) {
       warnings.push(
         `hash-max-listpack-value is ${listpack}: set it to 256, or accounts take two to three times the memory`,
       )
-    const known = await this.call('hget', deadline, async redis => {
+    }
+    const [partitions, epoch] = await this.call('hget', deadline, async redis => {
       await redis.hsetnx(storeKey, 'partitions', config.partitions)
-      await redis.hsetnx(storeKey, 'epoch', Date.now().toString(36) + Math.random().toString(36).slice(2, 8))
-      return redis.hget(storeKey, 'partitions')
+      await redis.hsetnx(storeKey, 'epoch', randomUUID())
+      return redis.hmget(storeKey, 'partitions', 'epoch')
     })
-    if (known !== String(config.partitions)) {
+    if (partitions !== String(config.partitions)) {
       refusals.push(
-        `store.partitions is ${config.partitions}, but this store was started with ${known}: it cannot change; set partitions: ${known}`,
+        `store.partitions is ${config.partitions}, but this store was started with ${partitions}: it cannot change; set partitions: ${partitions}`,
       )
     }
+    this.epoch = epoch ?? undefined
     return { refusals, warnings }
+  }
+
+  /** Whether the store still is the one that was checked, and keeps what it promised then. */
+  async state(deadline: number): Promise<{ readonly emptied: boolean; readonly refusals: readonly string[] }> {
+    const settings = await this.call('config', deadline, redis => configGet(redis))
+    const epoch = await this.call('hget', deadline, redis => redis.hget(storeKey, 'epoch'))
+    return { emptied: epoch !== this.epoch, refusals: weaknesses(this.options.config, settings) }
   }
 
   /** Resolves true when the connection is usable, false at the deadline. */
@@ -265,6 +260,30 @@ function connectionOptions(config: StoreConfig, address: StoreAddress): ClientOp
     ...(url.password ? { password: decodeURIComponent(url.password) } : {}),
     ...(url.protocol === 'rediss:' ? { tls: { servername: url.hostname } } : {}),
   }
+}
+
+/** Settings that break what the configuration promises. */
+function weaknesses({ durability }: StoreConfig, settings: ReadonlyMap<string, string>): string[] {
+  const refusals: string[] = []
+  const policy = settings.get('maxmemory-policy')
+  if (policy !== undefined && policy !== 'noeviction') {
+    refusals.push(
+      `the store's maxmemory-policy is ${policy}: balances would vanish silently; set it to noeviction (CONFIG SET maxmemory-policy noeviction, and in redis.conf)`,
+    )
+  }
+  if (durability !== 'disk' || settings.size === 0) return refusals
+  const [appendonly, appendfsync] = [settings.get('appendonly'), settings.get('appendfsync')]
+  if (appendonly !== 'yes' || appendfsync !== 'always') {
+    refusals.push(
+      `store.durability is disk, but the store runs appendonly ${appendonly} and appendfsync ${appendfsync}: set appendonly yes and appendfsync always, or promise only durability: memory`,
+    )
+  }
+  if (settings.get('no-appendfsync-on-rewrite') === 'yes') {
+    refusals.push(
+      'no-appendfsync-on-rewrite is yes, which breaks durability: disk while the AOF is rewritten; set it to no',
+    )
+  }
+  return refusals
 }
 
 async function configGet(redis: Redis): Promise<Map<string, string>> {

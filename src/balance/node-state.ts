@@ -1,0 +1,31 @@
+/**
+ * What belongs to all daemons on one store.
+ */
+import { storeKey } from './keys.js'
+import type { Store } from './store.js'
+
+/**
+ * Origin-State-Id (RFC 6733 section 8.16): the time when the store was first used. It grows only when sessions were lost,
+ * which here is when the store is a new one.
+ *
+ * @param deadline monotonic ms
+ */
+export function originStateId(store: Store, deadline: number): Promise<number> {
+  return store.call('origin-state', deadline, async redis => {
+    await redis.hsetnx(storeKey, 'originStateId', Math.floor(Date.now() / 1000))
+    return Number(await redis.hget(storeKey, 'originStateId'))
+  })
+}
+
+/** Does something once in the life of a store, also when it was interrupted the first time; it must be safe to repeat. */
+export async function onceForStore(
+  store: Store,
+  name: string,
+  deadline: number,
+  work: () => Promise<void>,
+): Promise<void> {
+  const field = `once:${name}`
+  if ((await store.call('hget', deadline, redis => redis.hget(storeKey, field))) !== null) return
+  await work()
+  await store.call('hset', deadline, redis => redis.hset(storeKey, field, Date.now()))
+}

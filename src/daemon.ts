@@ -1,0 +1,416 @@
+/**
+ * Builds every part of the daemon from a Config and joins them. What it serves it serves from the moment `startDaemon`
+ * resolves; what it cannot serve it refuses with a StartRefusal that says why and what to do.
+ */
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { Readable } from 'node:stream'
+import type { Logger } from 'pino'
+import { startAdminApi } from './admin/api.js'
+import { startHealth, type HttpService } from './admin/http.js'
+import { importRows } from './admin/import.js'
+import { Readiness } from './admin/readiness.js'
+import { readCsv } from './admin/rows.js'
+import type { ReloadOutcome, StatusView } from './admin/services.js'
+import { readOrMakeToken } from './admin/token.js'
+import { RedisAccounts } from './balance/accounts.js'
+import { Balance } from './balance/balance.js'
+import { Identities } from './balance/identities.js'
+import { onceForStore, originStateId } from './balance/node-state.js'
+import { BalanceUnavailableError, Store } from './balance/store.js'
+import type { Accounts, NewBucket } from './balance/types.js'
+import { ChargingFunction } from './charging/charging.js'
+import { systemClock, type Clock } from './clock.js'
+import type { Config, ListenAddress } from './config/config.js'
+import { formatFault } from './config/yaml.js'
+import { loadDictionary } from './diameter/dictionary.js'
+import { DiameterCounters } from './diameter/metrics.js'
+import { DiameterServer } from './diameter/server.js'
+import { CreditControl } from './gy/credit-control.js'
+import type { Catalog } from './rating/catalog.js'
+import { loadCatalog } from './rating/load.js'
+import { newBuckets } from './rating/match.js'
+import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
+import { Metrics } from './telemetry/metrics.js'
+import type { Millis } from './units.js'
+
+export const version = '0.1.0'
+
+/** Why the daemon does not start, a line each, in words for its operator. */
+export class StartRefusal extends Error {
+  constructor(readonly lines: readonly string[]) {
+    super(lines.join('\n'))
+  }
+}
+
+export interface Daemon {
+  /** Where it listens, with the ports that the system picked for 0. */
+  readonly addresses: {
+    readonly diameter: readonly ListenAddress[]
+    readonly admin: ListenAddress
+    readonly metrics: ListenAddress
+  }
+  readonly accounts: Accounts
+  /** Demo subscribers that this start put into a new embedded store. */
+  readonly seeded: number
+  reload(): ReloadOutcome
+  /**
+   * Serves what is in work and says good-bye to the peers, then ends everything. The data stays.
+   *
+   * @param deadlineMs how long requests in work may take
+   */
+  stop(deadlineMs?: number): Promise<void>
+}
+
+const storePatienceMs = 30_000
+const checkIntervalMs = 15_000
+/** The import has no column for it. */
+const suspendedDemoSubscriber = '491701000009'
+
+export async function startDaemon(options: {
+  readonly config: Config
+  readonly log: Logger
+  readonly clock?: Clock
+  readonly logDropped?: () => number
+}): Promise<Daemon> {
+  const { config, log, clock = systemClock } = options
+  const started = clock.now()
+  let catalog = firstCatalog(config, log)
+  mkdirSync(config.data, { recursive: true, mode: 0o700 })
+  const token = refusing('admin.tokenFile', () => readOrMakeToken(config.admin.tokenFile))
+  const dictionary = refusing('diameter.dictionaries', () => loadDictionary(config.diameter.dictionaries))
+
+  const counters = new DiameterCounters(config.diameter.peers.map(({ name }) => name))
+  const server: { current: DiameterServer | undefined } = { current: undefined }
+  const metrics = new Metrics({
+    version,
+    diameter: counters,
+    peers: () =>
+      config.diameter.peers.map(({ name }) => ({
+        name,
+        connections: server.current?.peers().filter(peer => peer.name === name).length ?? 0,
+      })),
+  })
+  metrics.operation.catalog = catalog.version
+  metrics.operation.logDropped = options.logDropped
+  const readiness = new Readiness()
+  readiness.set('starting', 'the daemon is starting')
+
+  const endings: (() => Promise<void> | void)[] = []
+  const end = async (): Promise<void> => {
+    for (const ending of endings.splice(0).reverse()) await ending()
+  }
+  try {
+    const embedded = config.store.kind === 'embedded' ? await startEmbedded(config, log, clock) : undefined
+    if (embedded) endings.push(() => embedded.stop())
+    const store = await openStore(config, embedded, metrics, log, clock, endings)
+    const background = await openStore(config, embedded, metrics, log, clock, endings)
+    void background
+    const { partitions } = config.store
+    const balance = new Balance(store, partitions, config.charging, clock)
+    const identities = new Identities(store, balance)
+    const accounts = new RedisAccounts(store, partitions, config.charging, clock)
+    readiness.watch('store', () => (store.ready ? embedded?.trouble() : 'the store is not connected'))
+
+    const charging = new ChargingFunction({
+      balance,
+      identities,
+      config: config.charging,
+      clock,
+      metrics: metrics.charging,
+      hints: { entry: () => undefined, due: () => undefined },
+      catalog: () => catalog,
+    })
+    const diameter = new DiameterServer({
+      config: config.diameter,
+      dictionary,
+      applications: [
+        new CreditControl({
+          dictionary,
+          diameter: config.diameter,
+          config: config.charging,
+          charging,
+          metrics: metrics.ccr,
+          clock,
+        }),
+      ],
+      log,
+      metrics: counters,
+      clock,
+      originStateId: await originStateId(store, clock.monotonic() + storePatienceMs),
+    })
+    server.current = diameter
+    const bucketsOf = (offer: string, now: Millis): readonly NewBucket[] | undefined => newBuckets(catalog, offer, now)
+
+    const reload = (): ReloadOutcome => {
+      const outcome = loadCatalog(config.catalog)
+      if ('faults' in outcome) {
+        const faults = outcome.faults.map(formatFault)
+        log.error({ event: 'catalog_refused', faults }, 'the catalog is refused; the old one stays in force')
+        metrics.operation.catalogReload('refused')
+        return { status: 'refused', version: catalog.version, faults }
+      }
+      const status = outcome.catalog.version === catalog.version ? 'unchanged' : 'loaded'
+      const warnings = outcome.warnings.map(formatFault)
+      catalog = outcome.catalog
+      metrics.operation.catalog = catalog.version
+      metrics.operation.catalogReload('ok')
+      log.info({ event: 'catalog_loaded', catalog: catalog.version, warnings }, `catalog ${status}`)
+      return { status, version: catalog.version, warnings }
+    }
+
+    const seeded = await seed(config, accounts, bucketsOf, catalog, clock, store, log)
+
+    const status = (): StatusView => ({
+      version,
+      started,
+      identity: config.diameter.identity,
+      realm: config.diameter.realm,
+      diameter: addresses.diameter.map(({ host, port }) => `${host}:${port}`),
+      store: config.store.kind,
+      durability: config.store.durability,
+      catalog: catalog.version,
+      ready: readiness.reasons().length === 0,
+      reasons: readiness.reasons(),
+    })
+    const health = await listening(startHealth({ listen: config.metrics, readiness, metrics }), endings)
+    const api = await listening(
+      startAdminApi({
+        listen: config.admin,
+        token: token.token,
+        version,
+        log,
+        clock,
+        services: {
+          accounts,
+          newBuckets: bucketsOf,
+          catalog: () => catalogView(catalog),
+          reload: () => Promise.resolve(reload()),
+          audit: () => Promise.reject(new Error('not joined yet')),
+          peers: () =>
+            diameter.peers().map(peer => ({
+              name: peer.name,
+              originHost: peer.originHost,
+              originRealm: peer.originRealm,
+              address: peer.address,
+              state: `${peer.state}, watchdog ${peer.watchdog}`,
+              since: peer.connectedSince,
+            })),
+          status,
+          recharged: (channel, result) => metrics.operation.recharge(channel, result),
+        },
+      }),
+      endings,
+    )
+    // Last of all: who reaches the Diameter port is served.
+    const listeners = await diameter.listen().catch((error: unknown) => {
+      throw new StartRefusal([messageOf(error)])
+    })
+    endings.push(() => diameter.close())
+    const addresses = {
+      diameter: listeners,
+      admin: { host: config.admin.host, port: api.port },
+      metrics: { host: config.metrics.host, port: health.port },
+    }
+    writePorts(config, addresses)
+    endings.push(() => rmSync(portsFile(config), { force: true }))
+    watchStore(store, config, readiness, metrics, log, clock, endings)
+    readiness.set('starting', undefined)
+
+    let stopping: Promise<void> | undefined
+    const stop = async (deadlineMs: number): Promise<void> => {
+      readiness.set('draining', 'the daemon is shutting down')
+      metrics.operation.draining = true
+      await diameter.drain(deadlineMs)
+      await end()
+    }
+    return {
+      addresses,
+      accounts,
+      seeded,
+      reload,
+      stop: (deadlineMs = config.charging.holdBudgetMs) => (stopping ??= stop(deadlineMs)),
+    }
+  } catch (error) {
+    await end()
+    throw error
+  }
+}
+
+function firstCatalog(config: Config, log: Logger): Catalog {
+  const outcome = loadCatalog(config.catalog)
+  if ('faults' in outcome) throw new StartRefusal(outcome.faults.map(formatFault))
+  for (const warning of outcome.warnings) log.warn({ event: 'catalog_warning' }, formatFault(warning))
+  return outcome.catalog
+}
+
+async function startEmbedded(config: Config, log: Logger, clock: Clock): Promise<EmbeddedStore> {
+  try {
+    return await startEmbeddedStore({ dataDir: config.data, durability: config.store.durability, log, clock })
+  } catch (error) {
+    throw new StartRefusal([messageOf(error)])
+  }
+}
+
+/** One connection to the store, checked: what it is set to must be what the configuration promises. */
+async function openStore(
+  config: Config,
+  embedded: EmbeddedStore | undefined,
+  metrics: Metrics,
+  log: Logger,
+  clock: Clock,
+  endings: (() => Promise<void> | void)[],
+): Promise<Store> {
+  const store = new Store({
+    config: config.store,
+    address: embedded ? { socket: embedded.socket } : {},
+    log,
+    metrics: metrics.store,
+    clock,
+  })
+  endings.push(() => store.close())
+  try {
+    await store.open(storePatienceMs)
+  } catch (error) {
+    if (!(error instanceof BalanceUnavailableError)) throw error
+    throw new StartRefusal([
+      `no store: nothing answers at ${storeName(config)} within ${storePatienceMs / 1000} s; is Redis running there?`,
+    ])
+  }
+  const { refusals, warnings } = await store.check(clock.monotonic() + storePatienceMs)
+  if (refusals.length > 0) throw new StartRefusal(refusals)
+  for (const warning of warnings) log.warn({ event: 'store_warning' }, warning)
+  return store
+}
+
+function storeName({ store }: Config): string {
+  if (store.kind === 'embedded') return 'the embedded store'
+  if (store.kind === 'sentinel') return `the Sentinels of ${store.sentinel!.name}`
+  const url = new URL(store.url!)
+  return `${url.protocol}//${url.host}`
+}
+
+/** Looks now and then whether the store still is what it was at the start: settings, and that nobody emptied it. */
+function watchStore(
+  store: Store,
+  config: Config,
+  readiness: Readiness,
+  metrics: Metrics,
+  log: Logger,
+  clock: Clock,
+  endings: (() => void)[],
+): void {
+  let ended = false
+  let timer = clock.setTimeout(look, checkIntervalMs)
+  function look(): void {
+    store
+      .state(clock.monotonic() + 2000)
+      .then(({ emptied, refusals }) => {
+        metrics.store.durabilityOk = refusals.length === 0
+        readiness.set(
+          'store-data',
+          emptied ? 'the store was emptied: its data must be restored, and the daemon restarted' : undefined,
+        )
+        if (emptied)
+          log.error(
+            { event: 'store_emptied' },
+            'the store lost what was in it; nothing is charged until it is restored',
+          )
+        if (refusals.length > 0)
+          log.error({ event: 'store_weaker', refusals }, 'the store no longer keeps what the configuration promises')
+      })
+      .catch(() => undefined)
+      .finally(() => {
+        if (!ended) timer = clock.setTimeout(look, checkIntervalMs)
+      })
+  }
+  endings.push(() => {
+    ended = true
+    clock.clearTimeout(timer)
+  })
+  void config
+}
+
+/** The demo subscribers of the configuration's folder go into a new embedded store, once. */
+async function seed(
+  config: Config,
+  accounts: Accounts,
+  bucketsOf: (offer: string, now: Millis) => readonly NewBucket[] | undefined,
+  catalog: Catalog,
+  clock: Clock,
+  store: Store,
+  log: Logger,
+): Promise<number> {
+  const file = join(dirname(config.file), 'demo.csv')
+  if (config.store.kind !== 'embedded' || !existsSync(file)) return 0
+  let created = 0
+  await onceForStore(store, 'demo', clock.monotonic() + storePatienceMs, async () => {
+    const report = await importRows(readCsv(Readable.from([readFileSync(file)])), {
+      accounts,
+      newBuckets: bucketsOf,
+      offers: [...catalog.offers.keys()],
+      currency: catalog.currency,
+      now: () => clock.now(),
+      isUnavailable: error => error instanceof BalanceUnavailableError,
+    })
+    for (const { line, reason } of report.errors) log.warn({ event: 'demo_row', line }, `${file}:${line}: ${reason}`)
+    const suspended = await accounts.find({ type: 'msisdn', value: suspendedDemoSubscriber })
+    if (suspended) await accounts.setStatus(suspended.account.id, 'suspended', 'demo')
+    created = report.created
+  })
+  return created
+}
+
+async function listening(service: Promise<HttpService>, endings: (() => Promise<void> | void)[]): Promise<HttpService> {
+  try {
+    const up = await service
+    endings.push(() => up.close())
+    return up
+  } catch (error) {
+    throw new StartRefusal([messageOf(error)])
+  }
+}
+
+const portsFile = (config: Config): string => join(config.data, 'ports.json')
+
+/** Where a configuration says port 0, others find the port here. */
+function writePorts(config: Config, addresses: Daemon['addresses']): void {
+  const ports = {
+    diameter: addresses.diameter.map(({ port }) => port),
+    admin: addresses.admin.port,
+    metrics: addresses.metrics.port,
+    pid: process.pid,
+  }
+  writeFileSync(portsFile(config), `${JSON.stringify(ports)}\n`)
+}
+
+function catalogView(catalog: Catalog): {
+  version: string
+  currency: string
+  offers: { name: string; rank: number; buckets: string[] }[]
+} {
+  return {
+    version: catalog.version,
+    currency: catalog.currency,
+    offers: [...catalog.offers.values()].map(({ name, rank, grants }) => ({
+      name,
+      rank,
+      buckets: grants.map(({ bucket }) => bucket),
+    })),
+  }
+}
+
+/** What goes wrong while a part is built from the configuration is told to the operator, not thrown at him. */
+function refusing<T>(key: string, build: () => T): T {
+  try {
+    return build()
+  } catch (error) {
+    throw new StartRefusal(
+      messageOf(error)
+        .split('\n')
+        .map(line => `${key}: ${line}`),
+    )
+  }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,0 +1,135 @@
+#!/usr/bin/env node
+/**
+ * The process: arguments, signals, exit status. 0 after a drain, 1 when it cannot start or was made to stop at once, 2 on usage.
+ */
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { loadConfig } from './config/load.js'
+import { formatFault } from './config/yaml.js'
+import { startDaemon, StartRefusal, version, type Daemon } from './daemon.js'
+import { checkConfiguration } from './rating/check.js'
+import { createLog } from './telemetry/log.js'
+
+const usage = `ocsd ${version}, an online charging system daemon
+
+usage: ocsd [--config FILE] [--check]
+
+  --config FILE   configuration (default: the file named by OCS_CONFIG, else config/ocs.yaml)
+  --check         check configuration and catalog, tell every fault, and end: 0 when both are well, else 1
+  --version, --help
+
+SIGTERM and SIGINT drain: open requests are answered, peers are told, exit status 0. A second one ends it at once.
+SIGHUP reads the catalog again; a bad one is refused whole and the old one stays.`
+
+async function main(): Promise<void> {
+  const options = readArguments()
+  const file = resolve(options.config ?? process.env['OCS_CONFIG'] ?? 'config/ocs.yaml')
+  if (options.check) {
+    const { ok, lines } = checkConfiguration(file)
+    for (const line of lines) console.log(line)
+    process.exitCode = ok ? 0 : 1
+    return
+  }
+  const outcome = loadConfig(file)
+  if ('faults' in outcome) return refuse(outcome.faults.map(formatFault))
+  const { config } = outcome
+  const { log, dropped, flush } = createLog(config.log)
+  let daemon: Daemon
+  try {
+    daemon = await startDaemon({ config, log, logDropped: dropped })
+  } catch (error) {
+    flush()
+    if (error instanceof StartRefusal) return refuse(error.lines)
+    throw error
+  }
+  announce(daemon, file)
+  listenToSignals(daemon, message => log.info(message), flush)
+}
+
+function readArguments(): { config?: string | undefined; check?: boolean | undefined } {
+  try {
+    const { values } = parseArgs({
+      options: {
+        config: { type: 'string' },
+        check: { type: 'boolean' },
+        version: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    })
+    if (values.help || values.version) {
+      console.log(values.help ? usage : version)
+      process.exit(0)
+    }
+    return values
+  } catch (error) {
+    console.error(`ocsd: ${(error as Error).message}\n\n${usage}`)
+    process.exit(2)
+  }
+}
+
+function refuse(lines: readonly string[]): void {
+  for (const line of lines) console.error(`ocsd: ${line}`)
+  console.error('ocsd: not started')
+  process.exitCode = 1
+}
+
+/** What listens where and what to try next; on stderr, since stdout is the log's. */
+function announce({ addresses, seeded }: Daemon, file: string): void {
+  const at = ({ host, port }: { host: string; port: number }): string =>
+    `${host.includes(':') ? `[${host}]` : host}:${port}`
+  console.error(
+    [
+      '',
+      `  ocsd ${version} is ready`,
+      '',
+      `  Diameter Gy/Ro   ${addresses.diameter.map(at).join(', ')}`,
+      `  admin API        http://${at(addresses.admin)}/v1   (described in /openapi.json)`,
+      `  metrics, health  http://${at(addresses.metrics)}/metrics  /healthz  /readyz`,
+      `  configuration    ${file}`,
+      ...(seeded > 0
+        ? [`  demo subscribers 491701000001 to ...09 were created, on the offers payg and bundle-5gb`]
+        : []),
+      '',
+      '  try next, in a second terminal:',
+      '    make demo                                     a simulated gateway plays a prepaid session',
+      '    node dist/ocsctl.js show subscriber 491701000001',
+      `    curl http://${at(addresses.metrics)}/readyz`,
+      '  or point a gateway at the Diameter port. Ctrl-C drains and stops.',
+      '',
+    ].join('\n'),
+  )
+}
+
+function listenToSignals(daemon: Daemon, say: (message: string) => void, flush: () => void): void {
+  let stopping = false
+  const stop = (signal: string): void => {
+    if (stopping) {
+      console.error(`ocsd: ${signal} again: ending at once, with requests in work`)
+      flush()
+      process.exit(1)
+    }
+    stopping = true
+    say(`${signal}: draining`)
+    daemon.stop().then(
+      () => {
+        flush()
+        process.exit(0)
+      },
+      (error: unknown) => {
+        flush()
+        console.error(`ocsd: the drain failed: ${error instanceof Error ? error.message : String(error)}`)
+        process.exit(1)
+      },
+    )
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  process.on('SIGHUP', () => {
+    const outcome = daemon.reload()
+    if (outcome.status !== 'refused') return
+    for (const fault of outcome.faults) console.error(`ocsd: ${fault}`)
+    console.error('ocsd: the catalog is refused; the old one stays in force')
+  })
+}
+
+await main()
