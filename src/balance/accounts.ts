@@ -106,8 +106,15 @@ export class RedisAccounts implements Accounts {
   async setStatus(id: string, status: AccountStatus, actor: string): Promise<boolean> {
     const partition = partitionOf(id, this.partitions)
     const cause = `"kind":"status","actor":${JSON.stringify(actor)}`
-    const reply = await this.store.call('set-status', this.deadline(), redis =>
-      redis.setStatus(accountKey(partition, id), journalKey(partition), id, status, String(this.clock.now()), cause),
+    const reply = await this.store.call('account-status', this.deadline(), redis =>
+      redis.accountStatus(
+        accountKey(partition, id),
+        journalKey(partition),
+        id,
+        status,
+        String(this.clock.now()),
+        cause,
+      ),
     )
     return reply !== 'no_account'
   }

@@ -1,5 +1,5 @@
 --[[
-set-status: put an account in or out of service.
+account-status: put an account in or out of service.
 
 KEYS[1] account, KEYS[2] journal
 ARGV[1] account_id, ARGV[2] status, ARGV[3] at (ms, business time), ARGV[4] cause (JSON members for the ledger entry)
