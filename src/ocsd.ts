@@ -39,8 +39,14 @@ async function main(): Promise<void> {
     daemon = await startDaemon({ config, log, logDropped: dropped })
   } catch (error) {
     flush()
-    if (error instanceof StartRefusal) return refuse(error.lines)
-    throw error
+    refuse(
+      error instanceof StartRefusal
+        ? error.lines
+        : [`unexpected: ${error instanceof Error ? error.message : String(error)}`],
+    )
+    if (!(error instanceof StartRefusal)) log.fatal({ err: error }, 'not started')
+    flush()
+    process.exit(1)
   }
   announce(daemon, file)
   listenToSignals(daemon, message => log.info(message), flush)

@@ -61,7 +61,9 @@ export class Snapshot {
       for (let from = 0; rest.length > 0; from += membersOfOneRead) {
         const lists = (await this.store.read('due', this.deadline(), redis =>
           inPipeline(redis, pipeline =>
-            rest.forEach(partition => pipeline.zrange(dueKey(partition), from, from + membersOfOneRead - 1)),
+            rest.forEach(partition =>
+              pipeline.zrange(dueKey(partition), String(from), String(from + membersOfOneRead - 1)),
+            ),
           ),
         )) as string[][]
         const found: { id: string; key: string }[] = []
@@ -88,7 +90,7 @@ export class Snapshot {
       const replies = await this.store.read('account', this.deadline(), async redis => {
         const transaction = redis.multi()
         transaction.hgetall(accountKey(partition, id))
-        transaction.zrange(dueKey(partition), 0, -1)
+        transaction.zrange(dueKey(partition), '0', '-1')
         for (const session of known) transaction.hgetall(sessionKey(partition, session))
         return (await transaction.exec()) ?? []
       })

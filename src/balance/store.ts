@@ -311,6 +311,7 @@ function codeOf(error: unknown): string | undefined {
 function classify(error: unknown): StoreErrorClass {
   switch (codeOf(error)) {
     case undefined:
+      if (error instanceof TypeError || error instanceof RangeError) return 'defect' // ours, not the connection's
       return messageOf(error).includes('timed out') ? 'timeout' : 'offline'
     case 'LOADING':
     case 'CLUSTERDOWN':
