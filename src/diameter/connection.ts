@@ -96,7 +96,7 @@ export interface ConnectionOwner {
   /** Whether the peer's last connection failed, so that this one is on probation (REOPEN). */
   failedBefore(originHost: string): boolean
   /** It is over. */
-  ended(connection: Connection, reason: CloseReason): void
+  ended(connection: Connection): void
   /** It cannot carry these requests of ours any longer. */
   undelivered(requests: readonly Pending[], from: Connection): void
   /** Something that anybody who reaches the port can cause as often as he likes: logged, but not each time. */
@@ -246,6 +246,11 @@ export class Connection {
     this.writer.ready(request.body)
     this.writer.endMessage()
     this.sent(request.commandCode)
+  }
+
+  /** Whether a DPR was sent or came: then its end is no failure. */
+  get departing(): boolean {
+    return this.goodbye !== undefined
   }
 
   get probed(): boolean {
@@ -832,7 +837,7 @@ export class Connection {
       if (reason === 'drain' || reason === 'dpr') log.info(fields, 'peer disconnected')
       else log.warn(fields, 'peer lost')
     }
-    this.owner.ended(this, reason)
+    this.owner.ended(this)
     const unanswered = this.pending.drain(true)
     this.owner.undelivered(
       unanswered.filter(request => request.failover),

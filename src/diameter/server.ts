@@ -281,12 +281,12 @@ export class DiameterServer implements ConnectionOwner {
     return this.failed.has(originHost.toLowerCase())
   }
 
-  ended(connection: Connection, reason: CloseReason): void {
+  ended(connection: Connection): void {
     const key = connection.peer?.originHost.toLowerCase()
     if (key === undefined || this.byPeer.get(key) !== connection) return
     this.byPeer.delete(key)
     // After a good-bye no probing is due: its state is as if it had never been there.
-    if (reason === 'dpr' || reason === 'drain') return
+    if (connection.departing) return
     this.failed.add(key)
     for (const oldest of this.failed) {
       if (this.failed.size <= failedPeersKept) break
