@@ -11,7 +11,8 @@ ARGV[6] force              'force' ends the session whatever its time, '' looks 
 ARGV[7] actor              who asked, for the ledger
 
 Safe with any number of sweepers: the deadline is read again here, and a session that reported in between is left alone.
-Replies one text: skew (now differs from the store's clock by over 30 s: nothing done), gone, early, released, silent, ended, defect <what>.
+Replies one text: skew (now differs from the store's clock by over 30 s: nothing done), gone, closed (had ended before), early,
+released (some holds), silent, ended (by force), defect <what>.
 ]]
 -- @include words
 -- @include account-lines
@@ -35,7 +36,7 @@ end
 local account = redis.call('HMGET', account_key, 'funds', 'order', 'currency')
 if not state or state.status ~= 'open' or not account[1] then
   redis.call('ZREM', due_key, member)
-  return state and 'ended' or 'gone'
+  return state and 'closed' or 'gone'
 end
 if not force and state.armed > now then
   redis.call('ZADD', due_key, state.armed, member)

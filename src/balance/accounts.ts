@@ -234,6 +234,7 @@ export class RedisAccounts implements Accounts {
       ),
     )
     if (reply === 'gone') return 'unknown'
+    if (reply === 'closed') return 'ended'
     if (reply !== 'ended') throw new Error(`release: ${reply}`)
     return 'released'
   }
