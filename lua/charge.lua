@@ -446,8 +446,7 @@ if not nothing_to_keep then
     state.status = 'open'
     if request_type == 'I' then state.silence = 0 end
     state.silence = max(state.silence, silence_factor * most_validity)
-    if state.silence == 0 then state.silence = silence_factor * default_validity end
-    state.ends = now + state.silence
+    state.ends = now + (state.silence > 0 and state.silence or silence_factor * default_validity)
     local ring = state.ends
     for _, line in ipairs(lines) do if line.session.ends > 0 and line.session.granted > 0 then ring = min(ring, line.session.ends) end end
     if state.armed == 0 or ring < state.armed then state.armed = ring end
