@@ -1,0 +1,113 @@
+/**
+ * The due lists, one a partition: what must happen at a time. Members are `session <account> <session id>` and
+ * `bucket <account> <bucket>`; lua/expire-session.lua and lua/expire-bucket.lua decide whether the time has really come.
+ */
+import type { Clock } from '../clock.js'
+import type { Millis } from '../units.js'
+import { accountKey, dueKey, journalKey, sessionKey } from './keys.js'
+import { inPipeline, pieces } from './pipeline.js'
+import type { Store } from './store.js'
+
+/** Something that is or comes due, business time. */
+export interface Due {
+  readonly member: string
+  readonly at: Millis
+}
+
+export interface DueGlance {
+  readonly partition: number
+  /** When the next thing is due; Infinity: nothing is. */
+  readonly next: Millis
+  /** Things due up to the horizon. */
+  readonly count: number
+}
+
+/** What became of one member. `early`: it was used in between. `gone`, `ended`: nothing was left to do. `skew`: clocks differ. */
+export type Expired = 'released' | 'silent' | 'expired' | 'early' | 'ended' | 'gone' | 'skew' | `defect ${string}`
+
+const partitionsOfOnePipeline = 128
+
+export class DueLists {
+  constructor(
+    /** A connection of its own for work in the background. */
+    private readonly store: Store,
+    /** Real time, for the store's patience. */
+    private readonly clock: Clock,
+    private readonly patienceMs = 5000,
+  ) {}
+
+  /** When something is due next in each of these partitions, and how much up to `horizon`. */
+  async glance(partitions: readonly number[], horizon: Millis): Promise<DueGlance[]> {
+    const all: DueGlance[] = []
+    for (const some of pieces(partitions, partitionsOfOnePipeline)) {
+      const replies = await this.store.read('due', this.deadline(), redis =>
+        inPipeline(redis, pipeline => {
+          for (const partition of some) {
+            pipeline.zrange(dueKey(partition), '0', '0', 'WITHSCORES')
+            pipeline.zcount(dueKey(partition), '-inf', horizon)
+          }
+        }),
+      )
+      some.forEach((partition, i) => {
+        const [, at] = replies[2 * i] as string[]
+        all.push({ partition, next: at === undefined ? Infinity : Number(at), count: replies[2 * i + 1] as number })
+      })
+    }
+    return all
+  }
+
+  /** The members in the order of their times, from the `from`-th on. */
+  async list(partition: number, from: number, most: number): Promise<Due[]> {
+    const flat = await this.store.read('due', this.deadline(), redis =>
+      redis.zrange(dueKey(partition), String(from), String(from + most - 1), 'WITHSCORES'),
+    )
+    return flat.flatMap((member, i) => (i % 2 === 0 ? [{ member, at: Number(flat[i + 1]) }] : []))
+  }
+
+  /**
+   * Does what a member stands for if its time has come; safe with many daemons at once.
+   *
+   * @param now business time, `offset` of it to real time (ms): the script compares with the store's clock
+   * @param keepSilentMs how long the state of a session that ends by silence is kept
+   * @throws BalanceUnavailableError; StoreDefectError when the data is not what it should be
+   */
+  async expire(partition: number, member: string, now: Millis, offset: number, keepSilentMs: number): Promise<Expired> {
+    const { kind, account, id } = readMember(member)
+    const times = [String(now), String(Math.round(offset))]
+    const reply = await this.store.call('expire', this.deadline(), redis =>
+      kind === 'session'
+        ? redis.expireSession(
+            accountKey(partition, account),
+            sessionKey(partition, id),
+            dueKey(partition),
+            journalKey(partition),
+            ...times,
+            account,
+            id,
+            String(keepSilentMs),
+            '',
+            'silence',
+          )
+        : redis.expireBucket(
+            accountKey(partition, account),
+            dueKey(partition),
+            journalKey(partition),
+            ...times,
+            account,
+            id,
+            member,
+          ),
+    )
+    return reply as Expired
+  }
+
+  private deadline(): number {
+    return this.clock.monotonic() + this.patienceMs
+  }
+}
+
+/** `session <account> <session id>` or `bucket <account> <bucket>`; a Session-Id may hold anything. */
+export function readMember(member: string): { kind: 'session' | 'bucket'; account: string; id: string } {
+  const [kind, account] = member.split(' ', 2) as ['session' | 'bucket', string]
+  return { kind, account, id: member.slice(kind.length + account.length + 2) }
+}
