@@ -1,0 +1,240 @@
+/**
+ * The sweeper: holds whose time is over go back, sessions that are silent end, buckets expire (Tcc of RFC 8506 section 13,
+ * semantics.md section 8). It goes by the next due time it knows of each partition, and looks at all of its partitions in a slow
+ * round. The scripts read the deadline again, so any number of sweepers may meet: each thing happens once.
+ */
+import type { Logger } from 'pino'
+import { readMember, type DueLists, type Expired } from '../balance/due.js'
+import type { Leases } from '../balance/leases.js'
+import { pieces } from '../balance/pipeline.js'
+import { BalanceUnavailableError, StoreDefectError } from '../balance/store.js'
+import type { Clock, Timer } from '../clock.js'
+import type { Millis } from '../units.js'
+
+/** What is counted; telemetry implements it. */
+export interface ExpiryMetrics {
+  /** Holds of a session ended, the session lives. */
+  released(): void
+  /** A session ended by silence. */
+  silent(): void
+  bucketExpired(): void
+  /** Our clock and the store's differ by over 30 s: nothing was done. */
+  skew(): void
+  /** The store, or our data in it, refused. */
+  defect(): void
+  /** Open sessions of our partitions, found in the slow round; buckets that end within `horizonMs` are counted too. */
+  sessionsOpen(sessions: number): void
+}
+
+export interface ExpiryOptions {
+  /** On a connection for work in the background. */
+  readonly due: DueLists
+  readonly partitions: number
+  readonly leases: Pick<Leases, 'owned'>
+  /** Told of each session that ended by silence. */
+  readonly identities: { closeSession(sessionId: string, keepMs: number): void }
+  readonly keepSilentMs: number
+  /** Business time. */
+  readonly clock: Clock
+  readonly log: Logger
+  readonly metrics: ExpiryMetrics
+  /** Business clock less real time, ms, for virtual time; default 0. */
+  readonly offset?: () => number
+  /** An entry was appended to this partition's journal. */
+  readonly appended?: (partition: number) => void
+  /** Between two looks at all partitions, default 5 s. */
+  readonly slowMs?: number
+  /** Due lists also hold buckets, far ahead: what is due later than this is no session. Default 4 h, twice the default validity and some. */
+  readonly horizonMs?: number
+}
+
+const membersOfOneRead = 64
+const callsAtOnce = 32
+const soonestMs = 10 // things that come due together are swept together
+const logEveryMs = 60_000
+
+export class Expiry {
+  /** When something is due next, as far as we know, by partition. */
+  private readonly next: Float64Array
+  private nearest = Infinity
+  private timer: Timer | undefined
+  private slow: Timer | undefined
+  private queue: Promise<unknown> = Promise.resolve()
+  private stopped = true
+  private readonly saidAt = new Map<string, number>()
+  private readonly slowMs: number
+  private readonly horizonMs: number
+
+  constructor(private readonly options: ExpiryOptions) {
+    this.next = new Float64Array(options.partitions).fill(Infinity)
+    this.slowMs = options.slowMs ?? 5000
+    this.horizonMs = options.horizonMs ?? 4 * 3_600_000
+  }
+
+  start(): void {
+    this.stopped = false
+    this.slowRound()
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true
+    this.timer?.cancel()
+    this.slow?.cancel()
+    await this.queue
+  }
+
+  /** Something of this partition comes due then (business time, ms). */
+  hint(partition: number, at: Millis): void {
+    if (at >= this.next[partition]!) return
+    this.next[partition] = at
+    if (at < this.nearest) this.arm(at)
+  }
+
+  /** Does what is due now in these partitions, by default in those where something is known to be due. Rejects with nothing. */
+  sweep(partitions?: readonly number[]): Promise<void> {
+    return this.inTurn(async () => {
+      const now = this.options.clock.now()
+      const due = partitions ?? [...this.next.keys()].filter(p => this.next[p]! <= now)
+      const owned = due.filter(p => this.options.leases.owned.has(p))
+      for (const p of due) this.next[p] = Infinity // what is not ours is another's; ours is read again
+      for (const partition of owned) await this.sweepPartition(partition)
+    })
+  }
+
+  /** Looks at all owned partitions: when each is due next, how many sessions are open; then does what is due. */
+  async round(): Promise<void> {
+    const { clock, leases, due, metrics } = this.options
+    await this.inTurn(async () => {
+      let sessions = 0
+      for (const { partition, next, count } of await due.glance([...leases.owned], clock.now() + this.horizonMs)) {
+        this.next[partition] = next
+        sessions += count
+      }
+      metrics.sessionsOpen(sessions)
+    })
+    await this.sweep()
+  }
+
+  private inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.queue.then(work).catch((error: unknown) => this.failed(error))
+    this.queue = done
+    return done
+  }
+
+  private slowRound(): void {
+    if (this.stopped) return
+    void this.round().then(() => {
+      if (this.stopped) return
+      this.slow = this.options.clock.setTimeout(() => this.slowRound(), this.slowMs)
+      this.armNearest()
+    })
+  }
+
+  private arm(at: Millis): void {
+    if (this.stopped) return
+    this.nearest = at
+    this.timer?.cancel()
+    const { clock } = this.options
+    this.timer = clock.setTimeout(
+      () => {
+        void this.sweep().then(() => this.armNearest())
+      },
+      Math.max(soonestMs, Math.min(at - clock.now(), 0x7fffffff)),
+    )
+  }
+
+  private armNearest(): void {
+    this.timer?.cancel()
+    this.nearest = this.next.reduce((least, at) => Math.min(least, at), Infinity)
+    if (this.nearest < Infinity) this.arm(this.nearest)
+  }
+
+  private async sweepPartition(partition: number): Promise<void> {
+    const { clock } = this.options
+    let stuck = 0 // members at the head that could not be done now
+    for (;;) {
+      const now = clock.now()
+      const list = await this.options.due.list(partition, stuck, membersOfOneRead)
+      const due = list.filter(({ at }) => at <= now)
+      for (const some of pieces(due, callsAtOnce)) {
+        const done = await Promise.all(some.map(({ member }) => this.expire(partition, member)))
+        stuck += done.filter(result => result === 'stuck').length
+        if (done.includes('skew')) {
+          this.again(partition)
+          return
+        }
+      }
+      if (due.length < membersOfOneRead) {
+        const next = list[due.length]?.at ?? Infinity
+        if (next < this.next[partition]!) this.next[partition] = next
+        if (stuck > 0) this.again(partition)
+        return
+      }
+    }
+  }
+
+  /** Not now: the slow round comes back to it. */
+  private again(partition: number): void {
+    this.next[partition] = Math.min(this.next[partition]!, this.options.clock.now() + this.slowMs)
+  }
+
+  /** Does one thing that is due. */
+  private async expire(partition: number, member: string): Promise<'done' | 'stuck' | 'skew'> {
+    const { due, clock, keepSilentMs, identities, metrics } = this.options
+    const { kind, id } = readMember(member)
+    let reply: Expired
+    try {
+      reply = await due.expire(partition, member, clock.now(), this.options.offset?.() ?? 0, keepSilentMs)
+    } catch (error) {
+      if (!(error instanceof StoreDefectError)) throw error
+      reply = `defect ${error.message}`
+    }
+    switch (reply) {
+      case 'skew':
+        metrics.skew()
+        this.say(
+          'clock_skew',
+          'warn',
+          "our clock and the store's differ by over 30 s: nothing expires until they agree",
+        )
+        return 'skew'
+      case 'released':
+        metrics.released()
+        break
+      case 'silent':
+        metrics.silent()
+        identities.closeSession(id, keepSilentMs)
+        break
+      case 'gone': // without its state nobody needs the index entry, either
+        if (kind === 'session') identities.closeSession(id, keepSilentMs)
+        return 'done'
+      case 'expired':
+        metrics.bucketExpired()
+        break
+      case 'early': // a report came in between: it stands in the list with its new time
+      case 'ended':
+        return 'done'
+      default:
+        metrics.defect()
+        this.say('expiry_defect', 'error', `partition ${partition}: something due cannot be done: ${reply}`)
+        return 'stuck'
+    }
+    this.options.appended?.(partition)
+    return 'done'
+  }
+
+  private failed(error: unknown): void {
+    // The store's outage says itself; what is due stays in its list for the next round.
+    if (error instanceof BalanceUnavailableError) return
+    this.options.metrics.defect()
+    this.say('expiry_defect', 'error', `sweep: ${error instanceof Error ? error.message : String(error)}`)
+  }
+
+  private say(event: string, level: 'warn' | 'error', text: string): void {
+    const now = this.options.clock.monotonic()
+    const saidAt = this.saidAt.get(event)
+    if (saidAt !== undefined && now < saidAt + logEveryMs) return
+    this.saidAt.set(event, now)
+    this.options.log[level]({ event }, text)
+  }
+}
