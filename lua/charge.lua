@@ -292,6 +292,7 @@ end
 -- Is there anything that this line could still be granted? Semantics.md section 7: decided with all grants made.
 local function nothing_left(line)
   local program = line.now
+  if line.session.used + line.rest + line.units >= MOST[program.unit] then return true end
   for _, bucket in ipairs(book.order) do
     if program.names[bucket.name] and not ended(bucket, at) and bucket.left > bucket.held then return false end
   end
@@ -305,7 +306,7 @@ for _, line in ipairs(lines) do
   if s.used + line.reported > MOST[line.now.unit] then return 'too_large ' .. line.key end
   line.program_before = s.program
   line.stale = number < s.by
-  line.rest = line.threshold and max(0, s.granted - line.reported) or 0
+  line.rest = line.threshold and not line.stale and max(0, s.granted - line.reported) or 0
   if resumed then line.reported = 0 end
   if line.reported > 0 or holds_something(s) then
     report(line)
@@ -318,7 +319,7 @@ local granting = not late and not barred and not past and request_type ~= 'T'
 if granting then
   -- The unreported rest of a grant that met its threshold stays covered before anything new is held.
   for _, line in ipairs(lines) do
-    if line.rest > 0 and not line.stale and line.wanted and line.now.kind == 'pay' then hold(line, line.rest) end
+    if line.rest > 0 and line.wanted and line.now.kind == 'pay' then hold(line, line.rest) end
   end
 end
 local failed, first_failure, most_validity = 0, nil, 0
