@@ -1,0 +1,153 @@
+/**
+ * The admin API over HTTP: the routes of routes.ts behind a bearer token, with limits on everything that comes in.
+ * Refusals are problem documents (problem.ts); nothing of ours, no stack and no path, leaves in one.
+ */
+import type { AddressInfo } from 'node:net'
+import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
+import type { Logger } from 'pino'
+import { BalanceUnavailableError } from '../balance/store.js'
+import type { Clock } from '../clock.js'
+import type { ListenAddress } from '../config/config.js'
+import { cannotListen, httpLimits, type HttpService } from './http.js'
+import { openApiOf } from './openapi.js'
+import { Problem } from './problem.js'
+import { type Route, type RouteRequest, routes, type RouteServices } from './routes.js'
+import type { AdminServices } from './services.js'
+import { tokenCheck } from './token.js'
+
+/** Octets of a JSON body; an import streams and has its own limit. */
+const bodyOctets = 1024 * 1024
+
+/** @throws Error that names address and key when it cannot listen */
+export async function startAdminApi(options: {
+  readonly listen: ListenAddress
+  readonly token: string
+  /** Of ocsd. */
+  readonly version: string
+  readonly services: AdminServices
+  readonly log: Logger
+  readonly clock: Clock
+}): Promise<HttpService> {
+  const { listen, version, services, log, clock } = options
+  const app = fastify({
+    logger: false,
+    bodyLimit: bodyOctets,
+    connectionTimeout: httpLimits.idleTimeoutMs,
+    // An import of a million rows is one request: bodies have their own timer below.
+    requestTimeout: 0,
+    keepAliveTimeout: 5_000,
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength: 300 },
+    http: { maxHeaderSize: httpLimits.headerOctets, headersTimeout: httpLimits.headersTimeoutMs },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
+  })
+  app.server.maxConnections = httpLimits.connections
+  guard(app, tokenCheck(options.token))
+  app.setErrorHandler((error: FastifyError, _request, reply) => refuse(reply, problemOf(error, log)))
+  app.setNotFoundHandler((request, reply) =>
+    refuse(
+      reply,
+      new Problem('not-found', `there is no ${request.method} ${request.url.split('?', 1)[0]!}; see /openapi.json`),
+    ),
+  )
+  const document = openApiOf(routes, version)
+  app.get('/openapi.json', () => document)
+  const streams = routes.flatMap(route => route.stream ?? [])
+  app.addContentTypeParser(streams, (_request, payload, done) => done(null, payload))
+  const routeServices: RouteServices = { ...services, clock, isUnavailable }
+  for (const route of routes) addRoute(app, route, routeServices)
+  try {
+    await app.listen({ host: listen.host, port: listen.port })
+  } catch (error) {
+    throw cannotListen(error, listen, 'admin')
+  }
+  return { port: (app.server.address() as AddressInfo).port, close: () => app.close() }
+}
+
+/** Before anything else of a request is looked at. */
+function guard(app: FastifyInstance, mayPass: (authorization: string | undefined) => boolean): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers({
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+    })
+    if (request.url !== '/openapi.json' && !mayPass(request.headers.authorization)) {
+      reply.header('www-authenticate', 'Bearer')
+      done(
+        new Problem('unauthorized', 'send Authorization: Bearer with the token of the file that key admin.token names'),
+      )
+      return
+    }
+    // A body that drips in holds its connection no longer than this; an import is served as long as octets come.
+    if (!isStream(request)) {
+      const timer = setTimeout(() => request.raw.destroy(), httpLimits.requestTimeoutMs)
+      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer))
+    }
+    done()
+  })
+}
+
+const isStream = (request: FastifyRequest): boolean =>
+  routes.some(route => route.stream !== undefined && request.routeOptions.url === route.path)
+
+function addRoute(app: FastifyInstance, route: Route, services: RouteServices): void {
+  app.route({
+    method: route.method,
+    url: route.path,
+    schema: {
+      ...(route.params && { params: route.params }),
+      ...(route.query && { querystring: route.query }),
+      ...(route.body && { body: route.body }),
+    },
+    handler: async (request, reply) => {
+      const contentType = (request.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase()
+      if (route.stream && !route.stream.includes(contentType)) {
+        throw new Problem('unsupported-media-type', `send ${route.stream.join(' or ')}`)
+      }
+      const answer = await route.work(
+        {
+          params: request.params as RouteRequest['params'],
+          query: request.query as RouteRequest['query'],
+          body: request.body,
+          contentType,
+        },
+        services,
+      )
+      return reply.status(answer.status).send(answer.body)
+    },
+  })
+}
+
+const isUnavailable = (error: unknown): boolean => error instanceof BalanceUnavailableError
+
+function problemOf(error: Error & Partial<FastifyError>, log: Logger): Problem {
+  if (error instanceof Problem) return error
+  if (isUnavailable(error)) {
+    return new Problem('store-unavailable', 'the store does not answer; try again, the same request is applied once')
+  }
+  if (error.validation) {
+    const [first] = error.validation
+    const where = `${error.validationContext ?? 'body'}${(first?.instancePath ?? '').replaceAll('/', '.')}`
+    const extra = first?.params['additionalProperty']
+    const which = typeof extra === 'string' ? `: ${JSON.stringify(extra)}` : ''
+    return new Problem('invalid-request', `${where} ${first?.message ?? 'is not valid'}${which}`)
+  }
+  switch (error.statusCode) {
+    case 413:
+      return new Problem('too-large', `a body has at most ${bodyOctets} octets`)
+    case 415:
+      return new Problem('unsupported-media-type', 'send application/json')
+    case 400:
+      return new Problem('invalid-request', 'the body is no JSON')
+    default:
+      log.error({ event: 'admin.error', err: error }, 'a request of the admin API met a defect')
+      return new Problem('internal', 'the log has the details')
+  }
+}
+
+function refuse(reply: FastifyReply, problem: Problem): FastifyReply {
+  const document = problem.document()
+  if (document.status === 503) reply.header('retry-after', '1')
+  return reply.status(document.status).type('application/problem+json').send(document)
+}

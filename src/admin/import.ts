@@ -1,0 +1,205 @@
+/**
+ * Bulk import of subscribers (design.md section 2): creates what is missing and changes nothing that exists, so it may
+ * run again. Every bad row is reported with its line; the others are imported all the same.
+ */
+import type { Accounts, Identity, NewBucket } from '../balance/types.js'
+import { micros, parseMoney, type Micros, type Millis } from '../units.js'
+import { UnreadableFile, type Row } from './rows.js'
+
+export interface ImportReport {
+  /** Rows read, the header not counted. */
+  readonly rows: number
+  /** Accounts or subscribers that were made. */
+  readonly created: number
+  /** Rows of which all was there already. */
+  readonly existing: number
+  readonly refused: number
+  /** Every refused row, up to 100,000 of them. */
+  readonly errors: readonly { readonly line: number; readonly reason: string }[]
+  /** The file was not read to its end: why, and at which line. Rows before it are done; import it again. */
+  readonly stopped?: { readonly line: number; readonly reason: string }
+}
+
+export interface ImportServices {
+  readonly accounts: Accounts
+  readonly newBuckets: (offer: string, now: Millis) => readonly NewBucket[] | undefined
+  readonly offers: readonly string[]
+  readonly currency: string
+  readonly now: () => Millis
+  /** True for an error that says the store is not reachable: the import stops there. */
+  readonly isUnavailable: (error: unknown) => boolean
+}
+
+/** Rows in work at a time: what keeps the store busy without flooding it. */
+const inFlight = 64
+const mostErrors = 100_000
+
+interface Wanted {
+  readonly line: number
+  readonly account: string
+  readonly identities: readonly Identity[]
+  readonly offer: string
+  readonly opening: Micros
+}
+
+export async function importRows(rows: AsyncIterable<Row>, services: ImportServices): Promise<ImportReport> {
+  const run = new ImportRun(services)
+  let stopped: ImportReport['stopped']
+  try {
+    for await (const row of rows) {
+      await run.take(row)
+      if (run.ended) break
+    }
+  } catch (error) {
+    if (!(error instanceof UnreadableFile)) throw error
+    stopped = { line: error.line, reason: error.message }
+  }
+  await run.finish()
+  stopped = run.stopped ?? stopped
+  const errors = run.errors.sort((a, b) => a.line - b.line)
+  const { rowCount, created, existing, refused } = run
+  return { rows: rowCount, created, existing, refused, errors, ...(stopped && { stopped }) }
+}
+
+class ImportRun {
+  rowCount = 0
+  created = 0
+  existing = 0
+  refused = 0
+  readonly errors: { line: number; reason: string }[] = []
+  stopped: { line: number; reason: string } | undefined
+  private failure: { readonly error: unknown } | undefined
+  /** First line of each account of this file. */
+  private readonly firstLines = new Map<string, number>()
+  /** Rows of one account go one after the other: the first one brings the balance. */
+  private readonly working = new Map<string, Promise<void>>()
+  private readonly tasks = new Set<Promise<void>>()
+
+  constructor(private readonly services: ImportServices) {}
+
+  /** Returns when there is room for the next one. */
+  async take(row: Row): Promise<void> {
+    this.rowCount++
+    const wanted = 'fault' in row ? row.fault : readRow(row, this.services, this.firstLines)
+    if (typeof wanted === 'string') {
+      this.refuse(row.line, wanted)
+      return
+    }
+    const before = this.working.get(wanted.account)
+    const task: Promise<void> = (before ?? Promise.resolve())
+      .then(() => this.create(wanted))
+      .finally(() => {
+        this.tasks.delete(task)
+        if (this.working.get(wanted.account) === task) this.working.delete(wanted.account)
+      })
+    this.working.set(wanted.account, task)
+    this.tasks.add(task)
+    if (this.tasks.size >= inFlight) await Promise.race(this.tasks)
+  }
+
+  /** @throws what a row met that is neither its own fault nor the store's absence */
+  async finish(): Promise<void> {
+    await Promise.all(this.tasks)
+    if (this.failure) throw this.failure.error
+  }
+
+  get ended(): boolean {
+    return this.stopped !== undefined || this.failure !== undefined
+  }
+
+  private async create({ line, account, identities, offer, opening }: Wanted): Promise<void> {
+    if (this.ended) return
+    const { accounts, newBuckets, currency, now } = this.services
+    const offers = offer === '' ? [] : [{ offer, buckets: newBuckets(offer, now()) ?? [] }]
+    try {
+      const outcome = await accounts.create(
+        { id: account, currency, creditLimit: micros(0), status: 'active' },
+        { identities, offers },
+        opening,
+        'import',
+      )
+      switch (outcome.status) {
+        case 'created':
+          this.created++
+          break
+        case 'exists':
+          this.existing++
+          break
+        case 'identity_taken':
+          this.refuse(line, `${outcome.identity.type} ${outcome.identity.value} belongs to account ${outcome.account}`)
+          break
+        case 'currency_differs':
+          this.refuse(line, `account ${account} exists with currency ${outcome.currency}`)
+      }
+    } catch (error) {
+      // Kept for finish(): this promise is not awaited where it begins.
+      if (!this.services.isUnavailable(error)) this.failure ??= { error }
+      else if (this.stopped === undefined || line < this.stopped.line) {
+        this.stopped = { line, reason: 'the store does not answer' }
+      }
+    }
+  }
+
+  private refuse(line: number, reason: string): void {
+    this.refused++
+    if (this.errors.length < mostErrors) this.errors.push({ line, reason })
+  }
+}
+
+/** What the row asks for, or what is wrong with it. */
+function readRow(
+  row: Extract<Row, { fields: unknown }>,
+  { newBuckets, offers, currency, now }: ImportServices,
+  firstLines: Map<string, number>,
+): Wanted | string {
+  const { line, fields } = row
+  if (!accountPattern.test(fields.account)) {
+    return `account ${shown(fields.account)} is not 1 to 64 characters of A-Z a-z 0-9 . _ -`
+  }
+  const identities: Identity[] = []
+  for (const type of ['msisdn', 'imsi'] as const) {
+    if (fields[type] === '') continue
+    const identity = readIdentity(type, fields[type])
+    if (!identity) return `${type} ${shown(fields[type])} is not ${identityRule[type]}`
+    identities.push(identity)
+  }
+  if (identities.length === 0) return 'msisdn and imsi are both empty'
+  if (fields.offer !== '' && newBuckets(fields.offer, now()) === undefined) {
+    return `the catalog has no offer ${shown(fields.offer)}; it has ${offers.join(', ')}`
+  }
+  if (fields.currency !== currency) return `currency ${shown(fields.currency)} is not the catalog's ${currency}`
+  const first = firstLines.get(fields.account)
+  if (first !== undefined && fields.balance !== '') {
+    return `account ${fields.account} is in line ${first} already: leave balance empty here`
+  }
+  const opening = fields.balance === '' ? micros(0) : parseMoney(fields.balance)
+  if (opening === undefined || opening < 0n) return `balance ${shown(fields.balance)} is not an amount like 5.00`
+  if (first === undefined) firstLines.set(fields.account, line)
+  return { line, account: fields.account, identities, offer: fields.offer, opening }
+}
+
+export const accountPattern = /^[A-Za-z0-9._-]{1,64}$/
+
+const identityRule = {
+  msisdn: '3 to 15 digits, a leading + allowed',
+  imsi: '6 to 15 digits',
+  nai: 'a name like user@realm of at most 253 characters',
+} as const
+
+/** Normalised: a leading + of a number is dropped, leading zeros count. Undefined when it cannot be one. */
+export function readIdentity(type: Identity['type'], text: string): Identity | undefined {
+  switch (type) {
+    case 'msisdn':
+      return /^\+?\d{3,15}$/.test(text) ? { type, value: text.replace('+', '') } : undefined
+    case 'imsi':
+      return /^\d{6,15}$/.test(text) ? { type, value: text } : undefined
+    case 'nai':
+      return text.length <= 253 && /^[\w!#$%&'*+/=?^`{|}~.-]+(@[A-Za-z0-9.-]+)?$/.test(text)
+        ? { type, value: text }
+        : undefined
+  }
+}
+
+export const ruleOf = (type: Identity['type']): string => identityRule[type]
+
+const shown = (text: string): string => (text === '' ? '(empty)' : JSON.stringify(text.slice(0, 70)))

@@ -1,0 +1,46 @@
+/** Refusals of the admin API as RFC 9457 prints them: `type` is stable and for programs, `detail` is for people. */
+
+export interface ProblemDocument {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly detail: string
+  readonly [extension: string]: unknown
+}
+
+const problems = {
+  'invalid-request': [400, 'The request is not valid'],
+  unauthorized: [401, 'A valid bearer token is needed'],
+  'not-found': [404, 'There is no such thing'],
+  'identity-taken': [409, 'An identity belongs to another account'],
+  'currency-differs': [409, 'The account has another currency'],
+  'reference-taken': [409, 'The reference was used for another recharge'],
+  'account-terminated': [409, 'The account is terminated'],
+  'session-ended': [409, 'The session has ended'],
+  'too-large': [413, 'The request is too large'],
+  'unsupported-media-type': [415, 'The body has the wrong Content-Type'],
+  'balance-too-large': [422, 'The balance would become too large'],
+  'unknown-offer': [422, 'The catalog has no such offer'],
+  'catalog-refused': [422, 'The catalog has faults; the old one stays in use'],
+  internal: [500, 'ocsd made a mistake'],
+  'store-unavailable': [503, 'The store does not answer'],
+} as const satisfies Record<string, readonly [status: number, title: string]>
+
+export type ProblemName = keyof typeof problems
+export const problemNames = Object.keys(problems) as ProblemName[]
+
+/** Thrown by a route's work; the one error handler of api.ts writes it. */
+export class Problem extends Error {
+  constructor(
+    readonly problem: ProblemName,
+    detail: string,
+    readonly extensions: Readonly<Record<string, unknown>> = {},
+  ) {
+    super(detail)
+  }
+
+  document(): ProblemDocument {
+    const [status, title] = problems[this.problem]
+    return { type: `urn:ocsd:problem:${this.problem}`, title, status, detail: this.message, ...this.extensions }
+  }
+}

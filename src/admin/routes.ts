@@ -1,0 +1,430 @@
+/**
+ * Every route of the admin API: path, schemas and work in one table, from which api.ts builds the server and openapi.ts
+ * the document. Money is decimal text, units are whole numbers, times are ISO 8601.
+ */
+import type { Readable } from 'node:stream'
+import type { Account, AccountStatus, Identity, IdentityType } from '../balance/types.js'
+import type { Clock } from '../clock.js'
+import { formatMoney, parseMoney, type Micros } from '../units.js'
+import { accountPattern, importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
+import { Problem, type ProblemName } from './problem.js'
+import { readCsv, readJsonLines } from './rows.js'
+import type { AdminServices } from './services.js'
+import { viewOfAccount, viewOfSession } from './views.js'
+
+/** JSON Schema, as far as we use it. */
+export type Schema = Readonly<Record<string, unknown>>
+
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PATCH'
+  /** With `:name` for parameters. */
+  readonly path: string
+  readonly summary: string
+  readonly params?: Schema
+  readonly query?: Schema
+  readonly body?: Schema
+  /** The body is read as a stream, of these types. */
+  readonly stream?: readonly string[]
+  /** By status; the body of each is described in words. */
+  readonly answers: Readonly<Record<number, string>>
+  readonly problems: readonly ProblemName[]
+  readonly work: (request: RouteRequest, services: RouteServices) => Promise<RouteAnswer> | RouteAnswer
+}
+
+/** Checked against the route's schemas already. */
+export interface RouteRequest {
+  readonly params: Readonly<Record<string, string>>
+  readonly query: Readonly<Record<string, string | undefined>>
+  readonly body: unknown
+  readonly contentType: string
+}
+
+export interface RouteServices extends AdminServices {
+  readonly clock: Clock
+  readonly isUnavailable: (error: unknown) => boolean
+}
+
+export interface RouteAnswer {
+  readonly status: number
+  readonly body: object
+}
+
+/** Who did it, in the ledger: the API has one token. */
+const actor = 'admin-api'
+
+const csvTypes = ['text/csv']
+const jsonLinesTypes = ['application/x-ndjson', 'application/jsonl']
+/** About five million rows. */
+const importOctets = 512 * 1024 * 1024
+
+const text = (description: string, more: Schema = {}): Schema => ({ type: 'string', description, ...more })
+const object = (required: readonly string[], properties: Readonly<Record<string, Schema>>): Schema => ({
+  type: 'object',
+  required,
+  properties,
+  additionalProperties: false,
+})
+
+const accountId = text('1 to 64 characters of A-Z a-z 0-9 . _ -', { pattern: accountPattern.source })
+const money = text('Decimal text like 5.00, at most six decimals', { pattern: '^\\d{1,9}(\\.\\d{1,6})?$' })
+const currency = text('ISO 4217, like EUR', { pattern: '^[A-Z]{3}$' })
+const sessionId = text('Session-Id as the gateway sent it', { minLength: 1, maxLength: 512 })
+const accountParams = object(['id'], { id: accountId })
+
+export const routes: readonly Route[] = [
+  {
+    method: 'POST',
+    path: '/v1/accounts',
+    summary: 'Create an account, with a subscriber and an opening balance if wanted. Changes nothing that exists.',
+    body: object(['id', 'currency'], {
+      id: accountId,
+      currency,
+      balance: money,
+      creditLimit: money,
+      status: { type: 'string', enum: ['active', 'suspended'], default: 'active' },
+      subscriber: object([], {
+        msisdn: text('3 to 15 digits, a leading + is dropped'),
+        imsi: text('6 to 15 digits'),
+        nai: text('user@realm'),
+        offers: { type: 'array', maxItems: 20, items: text('Name of an offer of the catalog') },
+      }),
+    }),
+    answers: { 201: 'The account; it or its subscriber was made', 200: 'The account; all was there already' },
+    problems: ['identity-taken', 'currency-differs', 'unknown-offer'],
+    work: createAccount,
+  },
+  {
+    method: 'GET',
+    path: '/v1/accounts/:id',
+    summary: 'Show an account with its subscribers, subscriptions and buckets.',
+    params: accountParams,
+    answers: { 200: 'The account' },
+    problems: ['not-found'],
+    work: async ({ params }, { accounts }) => ok(viewOfAccount(await existing(accounts, params['id']!))),
+  },
+  {
+    method: 'PATCH',
+    path: '/v1/accounts/:id',
+    summary: 'Set the status of an account: suspended gets 4010, terminated 5030.',
+    params: accountParams,
+    body: object(['status'], { status: { type: 'string', enum: ['active', 'suspended', 'terminated'] } }),
+    answers: { 200: 'The account' },
+    problems: ['not-found', 'account-terminated'],
+    work: setStatus,
+  },
+  {
+    method: 'GET',
+    path: '/v1/subscribers/:type/:value',
+    summary: 'Find the account of an identity.',
+    params: object(['type', 'value'], {
+      type: { type: 'string', enum: ['msisdn', 'imsi', 'nai'] },
+      value: text('The identity', { minLength: 1, maxLength: 253 }),
+    }),
+    answers: { 200: 'The id of the subscriber in the account, and the account' },
+    problems: ['not-found'],
+    work: findSubscriber,
+  },
+  {
+    method: 'POST',
+    path: '/v1/accounts/:id/recharges',
+    summary: 'Money in, once for each channel and reference: the same again is answered with the first result.',
+    params: accountParams,
+    body: object(['amount', 'currency', 'channel', 'reference'], {
+      amount: money,
+      currency,
+      channel: text('Where it came from, like voucher or care', { pattern: '^[A-Za-z0-9._-]{1,32}$' }),
+      reference: text('Unique in its channel, 1 to 128 characters without spaces', { pattern: '^[!-~]{1,128}$' }),
+    }),
+    answers: { 201: 'Credited', 200: 'This reference was credited before: `repeated` is true' },
+    problems: ['not-found', 'currency-differs', 'reference-taken', 'account-terminated', 'balance-too-large'],
+    work: recharge,
+  },
+  {
+    method: 'GET',
+    path: '/v1/sessions',
+    summary: 'Open sessions; of one account also those that ended and are still kept.',
+    query: object([], { account: accountId, limit: text('1 to 1000, default 100', { pattern: '^\\d{1,4}$' }) }),
+    answers: { 200: 'The sessions' },
+    problems: [],
+    work: listSessions,
+  },
+  {
+    method: 'POST',
+    path: '/v1/sessions/release',
+    summary: 'End a session from our side: its holds go back, usage reported later is charged late.',
+    body: object(['sessionId'], { sessionId }),
+    answers: { 200: 'Released' },
+    problems: ['not-found', 'session-ended'],
+    work: releaseSession,
+  },
+  {
+    method: 'POST',
+    path: '/v1/import',
+    summary:
+      'Import subscribers from CSV (account,msisdn,imsi,offer,balance,currency) or JSON lines. Safe to run again.',
+    stream: [...csvTypes, ...jsonLinesTypes],
+    answers: { 200: 'The report: every refused row with its line' },
+    problems: ['too-large', 'unsupported-media-type'],
+    work: runImport,
+  },
+  {
+    method: 'GET',
+    path: '/v1/peers',
+    summary: 'Connected Diameter peers.',
+    answers: { 200: 'The peers' },
+    problems: [],
+    work: (_, { peers }) =>
+      ok({ peers: peers().map(peer => ({ ...peer, since: new Date(peer.since).toISOString() })) }),
+  },
+  {
+    method: 'GET',
+    path: '/v1/catalog',
+    summary: 'The catalog in use.',
+    answers: { 200: 'Version, currency and offers' },
+    problems: [],
+    work: (_, { catalog }) => ok(catalog()),
+  },
+  {
+    method: 'POST',
+    path: '/v1/catalog/reload',
+    summary: 'Read the catalog again. A bad one is refused with every fault, and the old one stays.',
+    answers: { 200: 'The version in use now' },
+    problems: ['catalog-refused'],
+    work: reloadCatalog,
+  },
+  {
+    method: 'POST',
+    path: '/v1/audit',
+    summary: 'Prove every balance from the entries of the ledger.',
+    answers: { 200: 'How many accounts and entries, and every violation' },
+    problems: [],
+    work: async (_, { audit }) => ok(await audit()),
+  },
+  {
+    method: 'GET',
+    path: '/v1/status',
+    summary: 'What this daemon is and whether it serves.',
+    answers: { 200: 'The status' },
+    problems: [],
+    work: showStatus,
+  },
+]
+
+const ok = (body: object): RouteAnswer => ({ status: 200, body })
+
+interface CreateBody {
+  readonly id: string
+  readonly currency: string
+  readonly balance?: string
+  readonly creditLimit?: string
+  readonly status?: AccountStatus
+  readonly subscriber?: Partial<Record<IdentityType, string>> & { readonly offers?: readonly string[] }
+}
+
+async function createAccount(request: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const { accounts, clock } = services
+  const body = request.body as CreateBody
+  const { currency: ours } = services.catalog()
+  if (body.currency !== ours) {
+    throw new Problem('currency-differs', `the catalog has prices in ${ours}, not in ${body.currency}`)
+  }
+  const offers = (body.subscriber?.offers ?? []).map(offer => {
+    const buckets = services.newBuckets(offer, clock.now())
+    if (buckets) return { offer, buckets }
+    const known = services.catalog().offers.map(({ name }) => name)
+    throw new Problem('unknown-offer', `the catalog has no offer ${JSON.stringify(offer)}`, { offers: known })
+  })
+  const identities = identitiesOf(body.subscriber ?? {})
+  if (body.subscriber && identities.length === 0) {
+    throw new Problem('invalid-request', 'a subscriber needs msisdn, imsi or nai')
+  }
+  const outcome = await accounts.create(
+    {
+      id: body.id,
+      currency: body.currency,
+      creditLimit: moneyOf(body.creditLimit ?? '0'),
+      status: body.status ?? 'active',
+    },
+    body.subscriber && { identities, offers },
+    moneyOf(body.balance ?? '0'),
+    'admin',
+  )
+  switch (outcome.status) {
+    case 'identity_taken': {
+      const { type, value } = outcome.identity
+      throw new Problem('identity-taken', `${type} ${value} belongs to account ${outcome.account}`, {
+        account: outcome.account,
+      })
+    }
+    case 'currency_differs':
+      throw new Problem('currency-differs', `account ${body.id} exists with currency ${outcome.currency}`)
+    default:
+      return {
+        status: outcome.status === 'created' ? 201 : 200,
+        body: viewOfAccount(await existing(accounts, body.id)),
+      }
+  }
+}
+
+function identitiesOf(subscriber: Partial<Record<IdentityType, string>>): Identity[] {
+  const identities: Identity[] = []
+  for (const type of ['msisdn', 'imsi', 'nai'] as const) {
+    const value = subscriber[type]
+    if (value === undefined) continue
+    identities.push(identityOf(type, value))
+  }
+  return identities
+}
+
+function identityOf(type: IdentityType, value: string): Identity {
+  const identity = readIdentity(type, value)
+  if (!identity) throw new Problem('invalid-request', `${type} is not ${ruleOf(type)}`)
+  return identity
+}
+
+async function setStatus({ params, body }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {
+  const id = params['id']!
+  const { status } = body as { readonly status: AccountStatus }
+  const account = await existing(accounts, id)
+  if (account.status === 'terminated' && status !== 'terminated') {
+    throw new Problem('account-terminated', `account ${id} is terminated for good`)
+  }
+  if (!(await accounts.setStatus(id, status, actor))) throw noAccount(id)
+  return ok(viewOfAccount(await existing(accounts, id)))
+}
+
+async function findSubscriber({ params }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {
+  const found = await accounts.find(identityOf(params['type'] as IdentityType, params['value']!))
+  if (!found) throw new Problem('not-found', 'no subscriber has this identity')
+  return ok({ subscriber: found.subscriber, account: viewOfAccount(found.account) })
+}
+
+interface RechargeBody {
+  readonly amount: string
+  readonly currency: string
+  readonly channel: string
+  readonly reference: string
+}
+
+async function recharge({ params, body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const account = params['id']!
+  const { amount: written, currency, channel, reference } = body as RechargeBody
+  const amount = moneyOf(written)
+  if (amount <= 0n) throw new Problem('invalid-request', 'amount must be more than 0')
+  const outcome = await services.accounts.recharge({ account, amount, currency, channel, reference, actor })
+  const done = outcome.status === 'credited' || outcome.status === 'repeated'
+  services.recharged(channel, done ? outcome.status : 'refused')
+  switch (outcome.status) {
+    case 'credited':
+    case 'repeated': {
+      const { money, debt, sequence } = outcome
+      const repeated = outcome.status === 'repeated'
+      return {
+        status: repeated ? 200 : 201,
+        body: {
+          account,
+          amount: formatMoney(amount),
+          money: formatMoney(money),
+          debt: formatMoney(debt),
+          sequence,
+          repeated,
+        },
+      }
+    }
+    case 'no_account':
+      throw noAccount(account)
+    case 'currency_differs':
+      throw new Problem('currency-differs', `account ${account} has another currency than ${currency}`)
+    case 'too_large':
+      throw new Problem(
+        'balance-too-large',
+        `${formatMoney(amount)} would take account ${account} above what can be kept`,
+      )
+    case 'account_terminated':
+      throw new Problem('account-terminated', `account ${account} is terminated`)
+    case 'reference_taken':
+      throw new Problem(
+        'reference-taken',
+        `${channel} ${reference} credited ${formatMoney(outcome.amount)} to account ${outcome.account}`,
+        { account: outcome.account, amount: formatMoney(outcome.amount) },
+      )
+  }
+}
+
+async function listSessions({ query }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {
+  const limit = Number(query['limit'] ?? '100')
+  if (limit < 1 || limit > 1000) throw new Problem('invalid-request', 'limit must be from 1 to 1000')
+  const account = query['account']
+  const sessions = await accounts.sessions({ limit, ...(account !== undefined && { account }) })
+  return ok({ sessions: sessions.map(viewOfSession) })
+}
+
+async function releaseSession({ body }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {
+  const { sessionId: id } = body as { readonly sessionId: string }
+  switch (await accounts.release(id, actor)) {
+    case 'released':
+      return ok({ sessionId: id, released: true })
+    case 'ended':
+      throw new Problem('session-ended', 'the session has ended already')
+    case 'unknown':
+      throw new Problem('not-found', 'there is no session with this Session-Id')
+  }
+}
+
+async function runImport({ body, contentType }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const chunks = limited(body as Readable)
+  const { accounts, newBuckets, clock, isUnavailable } = services
+  const { currency, offers } = services.catalog()
+  const report: ImportReport = await importRows(
+    csvTypes.includes(contentType) ? readCsv(chunks) : readJsonLines(chunks),
+    {
+      accounts,
+      newBuckets,
+      offers: offers.map(({ name }) => name),
+      currency,
+      now: () => clock.now(),
+      isUnavailable,
+    },
+  )
+  return ok(report)
+}
+
+async function* limited(chunks: Readable): AsyncGenerator<Buffer> {
+  let octets = 0
+  for await (const chunk of chunks as AsyncIterable<Buffer>) {
+    octets += chunk.length
+    if (octets > importOctets) throw new Problem('too-large', 'more than 512 MiB: split the file')
+    yield chunk
+  }
+}
+
+async function reloadCatalog(_: RouteRequest, { reload }: RouteServices): Promise<RouteAnswer> {
+  const outcome = await reload()
+  if (outcome.status !== 'refused') return ok(outcome)
+  const count = outcome.faults.length === 1 ? '1 fault' : `${outcome.faults.length} faults`
+  throw new Problem('catalog-refused', `the new catalog has ${count}; version ${outcome.version} stays in use`, {
+    version: outcome.version,
+    faults: outcome.faults,
+  })
+}
+
+function showStatus(_: RouteRequest, { status }: RouteServices): RouteAnswer {
+  const view = status()
+  return ok({ ...view, started: new Date(view.started).toISOString() })
+}
+
+async function existing(accounts: AdminServices['accounts'], id: string): Promise<Account> {
+  const account = await accounts.show(id)
+  if (!account) throw noAccount(id)
+  return account
+}
+
+const noAccount = (id: string): Problem => new Problem('not-found', `there is no account ${id}`)
+
+/** The schema has checked the form. */
+function moneyOf(written: string): Micros {
+  const amount = parseMoney(written)
+  if (amount === undefined)
+    throw new Problem('invalid-request', `${JSON.stringify(written)} is not an amount like 5.00`)
+  return amount
+}

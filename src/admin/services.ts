@@ -1,0 +1,66 @@
+/** What the admin API is handed: it has no state of its own. */
+import type { Accounts, NewBucket } from '../balance/types.js'
+import type { Millis } from '../units.js'
+
+export interface AdminServices {
+  readonly accounts: Accounts
+  /** What buying the offer now brings; undefined when the catalog in use has no such offer. */
+  readonly newBuckets: (offer: string, now: Millis) => readonly NewBucket[] | undefined
+  readonly catalog: () => CatalogView
+  readonly reload: () => Promise<ReloadOutcome>
+  readonly audit: () => Promise<AuditView>
+  readonly peers: () => readonly PeerView[]
+  readonly status: () => StatusView
+  /** A recharge was tried. */
+  readonly recharged: (channel: string, result: 'credited' | 'repeated' | 'refused') => void
+}
+
+export interface CatalogView {
+  readonly version: string
+  readonly currency: string
+  readonly offers: readonly OfferView[]
+}
+
+export interface OfferView {
+  readonly name: string
+  readonly rank: number
+  readonly buckets: readonly string[]
+}
+
+export type ReloadOutcome =
+  | { readonly status: 'loaded' | 'unchanged'; readonly version: string; readonly warnings: readonly string[] }
+  /** Each fault as file:line:column with its hint; the old catalog stays. */
+  | { readonly status: 'refused'; readonly version: string; readonly faults: readonly string[] }
+
+export interface AuditView {
+  readonly accounts: number
+  readonly entries: number
+  /** Gaps and differences in words; none: every balance is what its entries say. */
+  readonly violations: readonly string[]
+}
+
+export interface PeerView {
+  /** Row of the peer table. */
+  readonly name: string
+  readonly originHost: string
+  readonly originRealm: string
+  readonly address: string
+  /** State of RFC 6733 section 5.6 and RFC 3539 in words. */
+  readonly state: string
+  /** Unix ms. */
+  readonly since: Millis
+}
+
+export interface StatusView {
+  readonly version: string
+  /** Unix ms. */
+  readonly started: Millis
+  readonly identity: string
+  readonly realm: string
+  readonly diameter: readonly string[]
+  readonly store: string
+  readonly durability: string
+  readonly catalog: string
+  readonly ready: boolean
+  readonly reasons: readonly { readonly name: string; readonly reason: string }[]
+}

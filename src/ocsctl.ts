@@ -1,0 +1,452 @@
+#!/usr/bin/env node
+/**
+ * The operator's command line: speaks to the admin API of a running daemon and to nothing else.
+ * Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.
+ */
+import { createReadStream, existsSync, readFileSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { Readable } from 'node:stream'
+import { Command, CommanderError, Option } from 'commander'
+import type { ImportReport } from './admin/import.js'
+import type { ProblemDocument } from './admin/problem.js'
+import type { AuditView, CatalogView, PeerView, StatusView } from './admin/services.js'
+import type { AccountView, SessionView } from './admin/views.js'
+import type { Config } from './config/config.js'
+import { loadConfig } from './config/load.js'
+import { formatFault } from './config/yaml.js'
+
+interface Options {
+  readonly json?: boolean
+  readonly config?: string
+}
+
+/** The daemon said no: exit status 1. */
+class Refused extends Error {
+  constructor(readonly document: Partial<ProblemDocument>) {
+    super(document.detail ?? document.title ?? 'refused')
+  }
+}
+
+/** Exit status 3. */
+class Unreachable extends Error {}
+
+/** What was asked makes no sense: exit status 2. */
+class Usage extends Error {}
+
+const defaultConfig = 'config/ocs.yaml'
+
+async function main(): Promise<number> {
+  const program = build()
+  try {
+    await program.parseAsync()
+    return process.exitCode === undefined ? 0 : Number(process.exitCode)
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    const wantsJson = process.argv.includes('--json')
+    if (error instanceof Refused) {
+      if (wantsJson) print(error.document)
+      complain(error.message)
+      for (const fault of Array.isArray(error.document['faults']) ? error.document['faults'] : [])
+        complain(String(fault))
+      return 1
+    }
+    if (error instanceof Unreachable || error instanceof Usage) {
+      complain(error.message)
+      return error instanceof Usage ? 2 : 3
+    }
+    throw error
+  }
+}
+
+function build(): Command {
+  const program = new Command('ocsctl')
+    .description('Operates a running ocsd over its admin API.')
+    .exitOverride()
+    .configureHelp({ showGlobalOptions: true })
+    .addHelpText(
+      'after',
+      `
+Where it goes: OCS_URL and OCS_TOKEN, or the daemon of --config, OCS_CONFIG or ${defaultConfig}.
+Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
+    )
+  const command = (parent: Command, usage: string, description: string): Command =>
+    parent
+      .command(usage)
+      .description(description)
+      .option('--json', 'print the answer as JSON')
+      .addOption(new Option('--config <file>', 'configuration of the daemon').env('OCS_CONFIG'))
+      .exitOverride()
+
+  const show = program.command('show').description('Show an account.').exitOverride()
+  command(show, 'account <id>', 'Show an account with its subscribers and buckets.').action(showAccount)
+  command(show, 'subscriber <identity>', 'Show the account of a subscriber: an MSISDN, imsi:… or nai:….').action(
+    showSubscriber,
+  )
+
+  const create = program.command('create').description('Create an account.').exitOverride()
+  command(create, 'account <id>', 'Create an account, and a subscriber when an identity is given.')
+    .option('--currency <code>', 'currency; the catalog’s when absent')
+    .option('--balance <amount>', 'opening balance like 5.00')
+    .option('--credit-limit <amount>', 'how far below zero its money may go')
+    .option('--msisdn <digits>', 'identity of the subscriber')
+    .option('--imsi <digits>', 'identity of the subscriber')
+    .option('--nai <name>', 'identity of the subscriber')
+    .option('--offer <name...>', 'offers bought for it')
+    .action(createAccount)
+
+  command(program, 'recharge <account> <amount>', 'Money in, once for each reference.')
+    .requiredOption('--reference <text>', 'the same reference again credits nothing')
+    .option('--channel <name>', 'where the money came from', 'ocsctl')
+    .option('--currency <code>', 'currency; the account’s when absent')
+    .action(recharge)
+  for (const [name, status, description] of [
+    ['suspend', 'suspended', 'Bar an account: its sessions get 4010.'],
+    ['resume', 'active', 'Put an account into service again.'],
+  ] as const) {
+    command(program, `${name} <account>`, description).action((id: string, options: Options) =>
+      setStatus(id, status, options),
+    )
+  }
+  command(program, 'sessions', 'List sessions.')
+    .option('--account <id>', 'of one account, ended ones that are still kept included')
+    .option('--limit <count>', 'at most so many, up to 1000', '100')
+    .action(listSessions)
+  command(program, 'release <session-id>', 'End a session from our side.').action(release)
+  command(
+    program,
+    'import <file>',
+    'Import subscribers from CSV or JSON lines; - reads standard input. Safe to run again.',
+  )
+    .addOption(new Option('--format <name>', 'format; told by the file’s name when absent').choices(['csv', 'jsonl']))
+    .action(importFile)
+  command(program, 'peers', 'List the connected Diameter peers.').action(listPeers)
+  const catalog = program.command('catalog').description('The catalog.').exitOverride()
+  command(catalog, 'show', 'Version and offers of the catalog in use.').action(showCatalog)
+  command(catalog, 'reload', 'Read the catalog again; a bad one is refused.').action(reloadCatalog)
+  command(program, 'audit', 'Prove every balance from the ledger.').action(audit)
+  command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)
+  return program
+}
+
+async function showAccount(id: string, options: Options): Promise<void> {
+  const account = await call<AccountView>(options, 'GET', `/v1/accounts/${encodeURIComponent(id)}`)
+  put(options, account, () => accountText(account))
+}
+
+async function showSubscriber(identity: string, options: Options): Promise<void> {
+  const match = /^(msisdn|imsi|nai):(.*)$/.exec(identity)
+  const [type, value] = match ? [match[1]!, match[2]!] : [identity.includes('@') ? 'nai' : 'msisdn', identity]
+  const path = `/v1/subscribers/${type}/${encodeURIComponent(value)}`
+  const found = await call<{ subscriber: string; account: AccountView }>(options, 'GET', path)
+  put(options, found, () => accountText(found.account))
+}
+
+interface CreateOptions extends Options {
+  readonly currency?: string
+  readonly balance?: string
+  readonly creditLimit?: string
+  readonly msisdn?: string
+  readonly imsi?: string
+  readonly nai?: string
+  readonly offer?: readonly string[]
+}
+
+async function createAccount(id: string, options: CreateOptions): Promise<void> {
+  const { balance, creditLimit, msisdn, imsi, nai, offer } = options
+  const identified = msisdn ?? imsi ?? nai
+  if (offer && identified === undefined) throw new Usage('--offer needs a subscriber: give --msisdn, --imsi or --nai')
+  const currency = options.currency ?? (await call<CatalogView>(options, 'GET', '/v1/catalog')).currency
+  const subscriber = identified === undefined ? undefined : { msisdn, imsi, nai, offers: offer }
+  const account = await call<AccountView>(options, 'POST', '/v1/accounts', {
+    id,
+    currency,
+    balance,
+    creditLimit,
+    subscriber,
+  })
+  put(options, account, () => accountText(account))
+}
+
+interface RechargeOptions extends Options {
+  readonly reference: string
+  readonly channel: string
+  readonly currency?: string
+}
+
+async function recharge(id: string, amount: string, options: RechargeOptions): Promise<void> {
+  const path = `/v1/accounts/${encodeURIComponent(id)}`
+  const currency = options.currency ?? (await call<AccountView>(options, 'GET', path)).currency
+  const { channel, reference } = options
+  const result = await call<{ amount: string; money: string; debt: string; repeated: boolean }>(
+    options,
+    'POST',
+    `${path}/recharges`,
+    { amount, currency, channel, reference },
+  )
+  put(options, result, () => {
+    const done = result.repeated ? 'was credited before, nothing is added now' : 'credited'
+    return `${result.amount} ${currency} ${done}: account ${id} has ${result.money} ${currency}, debt ${result.debt}`
+  })
+}
+
+async function setStatus(id: string, status: string, options: Options): Promise<void> {
+  const account = await call<AccountView>(options, 'PATCH', `/v1/accounts/${encodeURIComponent(id)}`, { status })
+  put(options, account, () => `account ${id} is ${account.status}`)
+}
+
+async function listSessions(options: Options & { readonly account?: string; readonly limit: string }): Promise<void> {
+  const query = new URLSearchParams({
+    limit: options.limit,
+    ...(options.account !== undefined && { account: options.account }),
+  })
+  const answer = await call<{ sessions: SessionView[] }>(options, 'GET', `/v1/sessions?${query.toString()}`)
+  put(options, answer, () =>
+    answer.sessions.length === 0
+      ? 'no sessions'
+      : table(
+          ['session', 'account', 'state', 'opened', 'number', 'used', 'granted', 'held', 'charged'],
+          answer.sessions.map(session => [
+            session.id,
+            session.account,
+            session.open ? 'open' : 'ended',
+            session.opened,
+            String(session.lastNumber),
+            session.lines.map(({ line, used }) => `${line}: ${used}`).join(' '),
+            session.lines.map(({ line, granted }) => `${line}: ${granted}`).join(' '),
+            session.lines.map(({ line, heldMoney }) => `${line}: ${heldMoney}`).join(' '),
+            session.charged,
+          ]),
+        ),
+  )
+}
+
+async function release(sessionId: string, options: Options): Promise<void> {
+  const answer = await call<object>(options, 'POST', '/v1/sessions/release', { sessionId })
+  put(options, answer, () => 'released')
+}
+
+async function importFile(file: string, options: Options & { readonly format?: 'csv' | 'jsonl' }): Promise<void> {
+  if (file !== '-' && !existsSync(file)) throw new Usage(`there is no file ${file}`)
+  const jsonLines =
+    options.format === undefined ? /^\.(jsonl|ndjson|json)$/i.test(extname(file)) : options.format === 'jsonl'
+  const stream = file === '-' ? process.stdin : createReadStream(file)
+  const report = await call<ImportReport>(
+    options,
+    'POST',
+    '/v1/import',
+    Readable.toWeb(stream),
+    jsonLines ? 'application/x-ndjson' : 'text/csv',
+  )
+  put(options, report, () => {
+    const lines = report.errors.map(({ line, reason }) => `line ${line}: ${reason}`)
+    if (report.stopped) lines.push(`stopped at line ${report.stopped.line}: ${report.stopped.reason}`)
+    const { rows, created, existing, refused } = report
+    return [...lines, `${rows} rows: ${created} created, ${existing} there already, ${refused} refused`].join('\n')
+  })
+  if (report.refused > 0 || report.stopped) process.exitCode = 1
+}
+
+async function listPeers(options: Options): Promise<void> {
+  type Peer = Omit<PeerView, 'since'> & { readonly since: string }
+  const answer = await call<{ peers: Peer[] }>(options, 'GET', '/v1/peers')
+  put(options, answer, () =>
+    answer.peers.length === 0
+      ? 'no peers'
+      : table(
+          ['row', 'Origin-Host', 'Origin-Realm', 'address', 'state', 'since'],
+          answer.peers.map(peer => [
+            peer.name,
+            peer.originHost,
+            peer.originRealm,
+            peer.address,
+            peer.state,
+            peer.since,
+          ]),
+        ),
+  )
+}
+
+async function showCatalog(options: Options): Promise<void> {
+  const catalog = await call<CatalogView>(options, 'GET', '/v1/catalog')
+  put(options, catalog, () =>
+    [
+      `catalog ${catalog.version}, prices in ${catalog.currency}`,
+      table(
+        ['offer', 'rank', 'buckets'],
+        catalog.offers.map(({ name, rank, buckets }) => [name, String(rank), buckets.join(' ')]),
+      ),
+    ].join('\n'),
+  )
+}
+
+async function reloadCatalog(options: Options): Promise<void> {
+  const outcome = await call<{ status: string; version: string; warnings: string[] }>(
+    options,
+    'POST',
+    '/v1/catalog/reload',
+  )
+  put(options, outcome, () =>
+    [...outcome.warnings.map(warning => `warning: ${warning}`), `${outcome.status}: catalog ${outcome.version}`].join(
+      '\n',
+    ),
+  )
+}
+
+async function audit(options: Options): Promise<void> {
+  const view = await call<AuditView>(options, 'POST', '/v1/audit')
+  const { accounts, entries, violations } = view
+  put(options, view, () => {
+    const verdict =
+      violations.length === 0 ? 'every balance is what its entries say' : `${violations.length} violations`
+    return [...violations, `${accounts} accounts, ${entries} entries: ${verdict}`].join('\n')
+  })
+  if (violations.length > 0) process.exitCode = 1
+}
+
+async function showStatus(options: Options): Promise<void> {
+  type Status = Omit<StatusView, 'started'> & { readonly started: string }
+  const status = await call<Status>(options, 'GET', '/v1/status')
+  put(options, status, () =>
+    pairs({
+      ocsd: status.version,
+      started: status.started,
+      ready: status.ready ? 'yes' : status.reasons.map(({ name, reason }) => `no, ${name}: ${reason}`).join('; '),
+      identity: `${status.identity}, realm ${status.realm}`,
+      diameter: status.diameter.join(', '),
+      store: `${status.store}, durability ${status.durability}`,
+      catalog: status.catalog,
+    }),
+  )
+}
+
+function accountText(account: AccountView): string {
+  const subscribers = account.subscribers.map(({ identities }) =>
+    identities.map(({ type, value }) => `${type ?? ''} ${value ?? ''}`).join(', '),
+  )
+  const parts = [
+    pairs({
+      account: account.id,
+      status: account.status,
+      money: `${account.money} ${account.currency}`,
+      held: account.held,
+      free: account.free,
+      'credit limit': account.creditLimit,
+      debt: account.debt,
+      subscribers: subscribers.join('; '),
+      offers: account.subscriptions.map(({ offer }) => offer).join(', '),
+    }),
+  ]
+  if (account.buckets.length > 0) {
+    parts.push(
+      table(
+        ['bucket', 'left', 'held', 'unit', 'until', 'offer'],
+        account.buckets.map(b => [b.name, String(b.amount), String(b.held), b.unit, b.until ?? 'no end', b.origin]),
+      ),
+    )
+  }
+  return parts.join('\n\n')
+}
+
+/** One call of the API. What is undefined in the body is left out. */
+async function call<T>(
+  options: Options,
+  method: string,
+  path: string,
+  body?: object,
+  type = 'application/json',
+): Promise<T> {
+  const { url, token } = target(options)
+  let response: Response
+  let text: string
+  try {
+    response = await fetch(new URL(path, url), {
+      method,
+      headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': type }) },
+      ...(body && { body: body instanceof ReadableStream ? body : JSON.stringify(body), duplex: 'half' }),
+    })
+    text = await response.text()
+  } catch (error) {
+    const cause = (error as Error).cause
+    const why = cause instanceof Error ? cause.message : (error as Error).message
+    throw new Unreachable(`ocsd does not answer at ${url}: ${why || 'no connection'}. Is it running? (make run)`)
+  }
+  let answer: unknown
+  try {
+    answer = JSON.parse(text)
+  } catch {
+    throw new Unreachable(`what answers at ${url} is no ocsd`)
+  }
+  if (!response.ok) throw new Refused(answer as Partial<ProblemDocument>)
+  return answer as T
+}
+
+function target(options: Options): { url: string; token: string } {
+  const { OCS_URL: url, OCS_TOKEN: token } = process.env
+  if (url !== undefined && !URL.canParse(url)) throw new Usage(`OCS_URL is not a URL: ${url}`)
+  if (url !== undefined && token !== undefined) return { url, token }
+  const file = options.config ?? defaultConfig
+  const outcome = loadConfig(file)
+  if ('faults' in outcome) {
+    throw new Usage(
+      [`set OCS_URL and OCS_TOKEN, or name the daemon's configuration:`, ...outcome.faults.map(formatFault)].join('\n'),
+    )
+  }
+  return { url: url ?? urlOf(outcome.config), token: token ?? tokenOf(outcome.config) }
+}
+
+/** A daemon that was given port 0 notes the one it got. */
+function urlOf({ admin, data }: Config): string {
+  const host = ['0.0.0.0', '::'].includes(admin.host) ? '127.0.0.1' : admin.host
+  const port = admin.port === 0 ? notedPort(join(data, 'ports.json')) : admin.port
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+function notedPort(file: string): number {
+  try {
+    return (JSON.parse(readFileSync(file, 'utf8')) as { readonly admin: number }).admin
+  } catch {
+    throw new Unreachable(`ocsd is not running: there is no ${file} with the port that it got`)
+  }
+}
+
+function tokenOf({ admin }: Config): string {
+  try {
+    return readFileSync(admin.tokenFile, 'utf8').trim()
+  } catch (error) {
+    const why =
+      (error as NodeJS.ErrnoException).code === 'ENOENT'
+        ? 'the daemon makes it at its first start'
+        : (error as Error).message
+    throw new Unreachable(`no admin token in ${admin.tokenFile}: ${why}`)
+  }
+}
+
+function put(options: Options, answer: object, text: () => string): void {
+  if (options.json) print(answer)
+  else process.stdout.write(`${text()}\n`)
+}
+
+const print = (answer: object): void => void process.stdout.write(`${JSON.stringify(answer)}\n`)
+
+const complain = (message: string): void => void process.stderr.write(`ocsctl: ${message}\n`)
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = head.map((name, column) => Math.max(name.length, ...rows.map(row => row[column]!.length)))
+  return [head, ...rows]
+    .map(row =>
+      row
+        .map((cell, column) => cell.padEnd(widths[column]!))
+        .join('  ')
+        .trimEnd(),
+    )
+    .join('\n')
+}
+
+const pairs = (of: Readonly<Record<string, string>>): string => {
+  const width = Math.max(...Object.keys(of).map(name => name.length))
+  return Object.entries(of)
+    .map(([name, value]) => `${name.padEnd(width)}  ${value}`)
+    .join('\n')
+}
+
+process.exitCode = await main()
