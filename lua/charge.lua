@@ -459,17 +459,11 @@ if not nothing_to_keep then
   end
   if request_type == 'I' then out[#out + 1], out[#out + 2] = 'opened', opened end
   redis.call('HSET', session_key, unpack(out))
-  if closing then
-    redis.call('PEXPIRE', session_key, keep_closed)
+  if closing or late then
+    if closing or marked then redis.call('PEXPIRE', session_key, keep_closed) end
     redis.call('HSET', ended_key, mark, format('%d %s', state.number, account_id))
     redis.call('PEXPIRE', ended_key, keep_marks, 'NX')
-    redis.call('ZREM', due_key, 'session ' .. account_id .. ' ' .. session_id)
-  elseif late then
-    if marked then
-      redis.call('PEXPIRE', session_key, keep_closed)
-      redis.call('HSET', ended_key, mark, format('%d %s', state.number, account_id))
-      redis.call('PEXPIRE', ended_key, keep_marks, 'NX')
-    end
+    if closing then redis.call('ZREM', due_key, 'session ' .. account_id .. ' ' .. session_id) end
   else
     if reopened then redis.call('PERSIST', session_key) end
     if state.armed ~= was_armed then redis.call('ZADD', due_key, state.armed, 'session ' .. account_id .. ' ' .. session_id) end
