@@ -129,13 +129,15 @@ if not state then
     number = marked or number - 1, gaps = '-', charged = 0,
   }
   if marked then
-    state.status = 'closed'
-    for _, line in ipairs(lines) do line.session.runs = { 'lost', 0 } end -- new runs, and none of them opens the line
+    state.status = 'lost' -- what came before is forgotten: closed, and no run is the one that opens its line
   elseif number > 0 then
     state.gaps = format('0-%d', number - 1)
   end
 end
-local reopened = state.status == 'closed' and not late and not resumed
+if late and state.status == 'lost' then
+  for _, line in ipairs(lines) do if line.session.by < 0 then line.session.runs = { 'lost', 0 } end end
+end
+local reopened = state.status ~= 'open' and not late and not resumed
 local reordered = not resumed and (number ~= state.number + 1)
 local all_lines = open and (request_type ~= 'U' or barred) -- whatever the session holds goes back
 local others = {}

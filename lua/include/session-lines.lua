@@ -2,7 +2,7 @@
 The labelled lines of a session, both ways.
 
 state        open 4711 1 until 1795450294000 armed 1795450294000 silence 7200000 number 3 gaps - charged 8000
-             account, subscriber; armed: its entry in `due`; gaps: numbers below `number` that never came: 1-1,4-6
+             open | closed | lost (closed, made again from its mark); account, subscriber; armed: its entry in `due`; gaps: numbers below `number` that never came: 1-1,4-6
 opened       1795446694000 pgw.example.net                                     when, and the Origin-Host that opened it
 line:10      by 3 granted 10000000 until 1795450294000 program 1a2b3c4d used 1050000 charged 8000 money 8000 holds 3-1=5000 runs 9f8e7d6c=750000
              by: the number that last decided its grant; holds: micros of main, then units by bucket; runs: units by rate, the opening one first
