@@ -66,7 +66,6 @@ end
 local resumed = false -- a repeat of a request that was reported, not granted
 if state then
   if state.account ~= account_id then return 'other_account ' .. state.account end
-  if state.subscriber ~= subscriber then return 'other_subscriber' end
   if was_answered(state, number) then
     local first_number, first_content, done, answer
     if first_answer then first_number, first_content, done, answer = match(first_answer, '^(%d+) (%S+) (%a+) (.*)$') end
@@ -79,6 +78,7 @@ if state then
     if done == 'done' then return 'again 0 0 ' .. answer end
     resumed = true
   end
+  if state.subscriber ~= subscriber then return 'other_subscriber' end
 end
 local open = state and state.status == 'open'
 local marked
