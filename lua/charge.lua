@@ -305,11 +305,11 @@ end
 
 for _, line in ipairs(lines) do
   local s = line.session
+  if resumed then line.reported = 0 end
   if s.used + line.reported > MOST[line.now.unit] then return 'too_large ' .. line.key end
   line.program_before = s.program
   line.stale = number < s.by
   line.rest = line.threshold and not line.stale and max(0, s.granted - line.reported) or 0
-  if resumed then line.reported = 0 end
   if line.reported > 0 or holds_something(s) then
     report(line)
   end
