@@ -317,26 +317,26 @@ end
 if all_lines then for _, line in ipairs(others) do release(book, line) end end
 repay(book)
 
-local granting = not late and not barred and not past and request_type ~= 'T'
-if granting then
-  -- The unreported rest of a grant that met its threshold stays covered before anything new is held.
-  for _, line in ipairs(lines) do
-    if line.rest > 0 and line.wanted and line.now.kind == 'pay' then hold(line, line.rest) end
+local staying = not late and not barred and request_type ~= 'T'
+local granting = staying and not past
+-- What stands is covered before anything new is held: a grant that a later number decided, the rest of one that met its threshold.
+for _, line in ipairs(lines) do
+  if line.stale then
+    if staying and line.session.granted > 0 then
+      line.now = line.old
+      if line.now.kind == 'pay' then hold(line, line.session.granted) end
+    end
+  elseif granting and line.rest > 0 and line.wanted and line.now.kind == 'pay' then
+    hold(line, line.rest)
   end
 end
 local failed, first_failure, most_validity = 0, nil, 0
 for _, line in ipairs(lines) do
   local s, program = line.session, line.now
   line.word, line.units, line.final = 'booked', 0, false
-  local granted_before = s.granted
   if line.stale then
-    -- A later number decided this line: its grant stands, and is held again.
-    if not late and not barred and request_type ~= 'T' and granted_before > 0 then
-      program = line.old
-      line.now = program
-      if program.kind == 'pay' then hold(line, granted_before) end
-      line.word, line.units = 'granted', granted_before
-    end
+    -- A later number decided this line: its grant stands.
+    if staying and s.granted > 0 then line.word, line.units = 'granted', s.granted end
   else
     s.granted = 0
     if not granting then
