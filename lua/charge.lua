@@ -418,7 +418,7 @@ for i, line in ipairs(lines) do
 end
 local answer = format('%s %d %s', outcome, state.charged, concat(words, ';'))
 if not resumed then note_answered(state, number) end
-local wrong = defect(book)
+local wrong = defect(book) or state.charged > 2 * MOST_MONEY - 1 and 'charged out of range'
 if wrong then return 'defect ' .. wrong end
 funds.seq = funds.seq + 1
 local nothing_to_keep = outcome == 'refused' or (outcome == 'barred' and request_type == 'I')
