@@ -74,7 +74,7 @@ end
 local function defect(book)
   local f = book.funds
   if f.held < 0 or f.debt < 0 then return 'held or debt below zero' end
-  if f.money > MOST_MONEY or f.money < -MOST_MONEY or f.held > MOST_MONEY or f.debt > MOST_MONEY then return 'money out of range' end
+  if f.money > MOST_MONEY or f.money < -MOST_MONEY or f.held > MOST_MONEY or f.debt > 2 * MOST_MONEY - 1 then return 'money out of range' end
   for id, bucket in pairs(book.changed) do
     if bucket.held < 0 or bucket.left < bucket.held then return 'bucket ' .. id .. ' is overdrawn' end
   end
