@@ -84,7 +84,7 @@ t.test('BASE-072: a CCR that names a host in no realm is told which AVP is missi
 t.test('BASE-059: Auth-Application-Id must be that of the header', t => {
   const check = (octets: Buffer): void => checkApplicationId(octets, 4, scanAvps(octets, noAvps()))
   t.doesNotThrow(() => check(vector('C01')))
-  t.throws(() => check(vector('M29')), { resultCode: 5004, failedAvp: Buffer.from('000001024000000c00000005', 'hex') })
+  t.throws(() => check(vector('M29')), { name: 'DiameterError', message: /^Auth-Application-Id is not 4/ })
   t.end()
 })
 

@@ -17,13 +17,12 @@ function flagged(octets: Buffer, flags: number): Buffer {
 
 const failedOf = (value: AvpTree['value'] | undefined): string =>
   ((value ?? []) as AvpTree[])
-    .map(({ name, value }) => `${name}=${Buffer.isBuffer(value) ? value.toString('hex') : String(value)}`)
+    .map(({ name, value }) => `${name}=${typeof value === 'string' || typeof value === 'number' ? value : '?'}`)
     .join()
 
 const R = FLAG.REQUEST
 const P = FLAG.PROXIABLE
 const E = FLAG.ERROR
-const T = FLAG.RETRANSMITTED
 
 t.test('an answer copies what it must from its request, and nothing else', async t => {
   const { port } = await startServer(t)
@@ -194,12 +193,12 @@ t.test('the outcome of the application becomes the answer', async t => {
   outcome = () =>
     Promise.resolve({
       resultCode: 3004,
-      write: w => (
-        w.text(264, 'ocs1.charging.example.net'),
-        w.text(296, 'charging.example.net'),
-        w.u32(268, 3004),
-        w.text(281, 'busy', 0, 0)
-      ),
+      write: writer => {
+        writer.text(264, 'ocs1.charging.example.net')
+        writer.text(296, 'charging.example.net')
+        writer.u32(268, 3004)
+        writer.text(281, 'busy', 0, 0)
+      },
     })
   t.equal((await client.ask(aCcr())).header.flags, P | E, 'a 3xxx that is returned has the E bit too')
 
@@ -218,13 +217,9 @@ t.test('T01 to T03: framing does not depend on how TCP cut the octets', async t 
       const { port } = await startServer(t)
       const client = await RawClient.open(t, { port })
       await client.sendSegments(streamVectors.find(vector => vector.id === id)!.segments)
-      const got = []
-      for (const _ of commands) {
-        const message = await client.next()
-        t.equal(message.value('Result-Code'), 2001)
-        got.push(message.header.commandCode)
-      }
-      t.same(got.sort(), [...commands].sort())
+      const answers = await client.take(commands.length)
+      t.ok(answers.every(answer => answer.value('Result-Code') === 2001))
+      t.same(answers.map(answer => answer.header.commandCode).sort(), [...commands].sort())
       t.ok(await client.nothingElse())
     })
   }

@@ -5,7 +5,7 @@ import { drawTw, Watchdog } from '../../src/diameter/watchdog.js'
 
 /** Plays events: w = Tw is over, d = DWA, m = another message; gives state and actions after each. */
 function play(watchdog: Watchdog, events: string): string[] {
-  return [...events].map(event => {
+  return Array.from(events, event => {
     const actions = event === 'w' ? watchdog.timer() : event === 'd' ? watchdog.dwa() : watchdog.message()
     return [watchdog.state, ...actions].join(' ')
   })

@@ -75,7 +75,9 @@ export class RawClient {
   static async peer(t: Test, options: RawClientOptions, cer = aCer()): Promise<RawClient> {
     const client = await RawClient.open(t, options)
     const cea = await client.ask(cer)
-    if (cea.value('Result-Code') !== 2001) throw new Error(`CEA ${String(cea.value('Result-Code'))}`)
+    const resultCode = cea.value('Result-Code')
+    if (resultCode !== 2001)
+      throw new Error(`CEA ${typeof resultCode === 'number' ? resultCode : 'without a Result-Code'}`)
     return client
   }
 
@@ -101,6 +103,13 @@ export class RawClient {
     const message = await this.nextOrEnd()
     if (typeof message === 'string') throw new Error(`the connection ended (${message}) before a message came`)
     return message
+  }
+
+  /** The next so many messages. */
+  async take(count: number): Promise<Received[]> {
+    const messages: Received[] = []
+    while (messages.length < count) messages.push(await this.next())
+    return messages
   }
 
   nextOrEnd(): Promise<Received | Ending> {
