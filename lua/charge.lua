@@ -179,7 +179,7 @@ for _, line in ipairs(lines) do
   for i = 1, #s.holds, 2 do held[s.holds[i]] = true end
 end
 for _, line in ipairs(others) do for i = 1, #line.holds, 2 do held[line.holds[i]] = true end end
-local book = { funds = funds, currency = currency, at = max(at, now), by_id = {}, order = {}, posts = {}, changed = {} }
+local book = { funds = funds, currency = currency, at = now, by_id = {}, order = {}, posts = {}, changed = {} }
 if order and order ~= '' then
   local ids = {}
   fields = {}
