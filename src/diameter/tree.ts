@@ -231,24 +231,35 @@ export interface MessageInput {
  * @throws TypeError when a value does not fit its AVP's type; Error when a name is unknown
  */
 export function encodeTree(dictionary: Dictionary, message: MessageInput | MessageTree): Buffer {
-  const writer = new Writer(2048)
+  try {
+    writeHeader(dictionary, message)
+    for (const item of message.avps) writeItem(dictionary, messages, item)
+  } catch (error) {
+    messages.dropMessage()
+    throw error
+  }
+  messages.endMessage()
+  return messages.take()
+}
+
+/** Of all messages that encodeTree makes: a slab of one's own for each would cost more than the message. */
+const messages = new Writer()
+
+function writeHeader(dictionary: Dictionary, message: MessageInput | MessageTree): void {
   if ('header' in message) {
     const { flags, commandCode, applicationId, hopByHop, endToEnd } = message.header
-    writer.message(flags, commandCode, applicationId, hopByHop, endToEnd)
-  } else {
-    const command = dictionary.commandByName(message.command)
-    const flags = (command.request ? FLAG.REQUEST : 0) | (command.proxiable ? FLAG.PROXIABLE : 0)
-    writer.message(
-      message.flags ?? flags,
-      message.commandCode ?? command.code,
-      message.applicationId ?? command.applicationId,
-      message.hopByHop,
-      message.endToEnd,
-    )
+    messages.message(flags, commandCode, applicationId, hopByHop, endToEnd)
+    return
   }
-  for (const item of message.avps) writeItem(dictionary, writer, item)
-  writer.endMessage()
-  return writer.take()
+  const command = dictionary.commandByName(message.command)
+  const flags = (command.request ? FLAG.REQUEST : 0) | (command.proxiable ? FLAG.PROXIABLE : 0)
+  messages.message(
+    message.flags ?? flags,
+    message.commandCode ?? command.code,
+    message.applicationId ?? command.applicationId,
+    message.hopByHop,
+    message.endToEnd,
+  )
 }
 
 /** One AVP with its padding, for constants and for Failed-AVP. */
@@ -267,7 +278,7 @@ export function writeItem(dictionary: Dictionary, writer: Writer, item: AvpItem)
     return
   }
   const [name, value, flags] = item
-  const numbers = /^(\d+):(\d+)$/.exec(name)
+  const numbers = name.includes(':') ? /^(\d+):(\d+)$/.exec(name) : null
   const avp = numbers ? strangerOf(name, Number(numbers[1]), Number(numbers[2])) : dictionary.avp(name)
   writeAvp(dictionary, writer, avp, value, flags ?? (avp.mandatory ? AVP_FLAG.MANDATORY : 0))
 }
@@ -298,13 +309,13 @@ function writeAvp(
       return
     }
     case 'Unsigned32':
-      writer.u32(code, whole(avp, value, 0n, 2n ** 32n), vendorId, flags)
+      writer.u32(code, whole(avp, value, 0, 2 ** 32), vendorId, flags)
       return
     case 'Integer32':
-      writer.i32(code, whole(avp, value, -(2n ** 31n), 2n ** 31n), vendorId, flags)
+      writer.i32(code, whole(avp, value, -(2 ** 31), 2 ** 31), vendorId, flags)
       return
     case 'Enumerated':
-      writer.i32(code, whole(avp, enumerated(avp, value), -(2n ** 31n), 2n ** 31n), vendorId, flags)
+      writer.i32(code, whole(avp, enumerated(avp, value), -(2 ** 31), 2 ** 31), vendorId, flags)
       return
     case 'Unsigned64':
       writer.u64(code, wide(avp, value, 0n, 2n ** 64n), vendorId, flags)
@@ -347,8 +358,10 @@ function wide(avp: AvpDefinition, value: unknown, from: bigint, below: bigint): 
   return big
 }
 
-const whole = (avp: AvpDefinition, value: unknown, from: bigint, below: bigint): number =>
-  Number(wide(avp, value, from, below))
+function whole(avp: AvpDefinition, value: unknown, from: number, below: number): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= from && value < below) return value
+  return Number(wide(avp, value, BigInt(from), BigInt(below)))
+}
 
 function enumerated(avp: AvpDefinition, value: unknown): unknown {
   if (typeof value !== 'string') return value
