@@ -111,6 +111,9 @@ const lingerMs = 1_000
 /** Time for an open connection to prove that it lives, when its peer connects again (`duplicatePeer: replace`). */
 const probeMs = 3_000
 
+/** Output queue of an idle connection; it grows with what a turn answers. A thousand idle peers are to cost little. */
+const slabOctets = 16_384
+
 /** Codes that mean that the peer sent something wrong, not that it may not have what it asks for. */
 const decodeErrors: ReadonlySet<number> = new Set([
   ResultCode.COMMAND_UNSUPPORTED,
@@ -154,7 +157,7 @@ export class Connection {
   private probing = false
 
   private readonly framer: Framer
-  private readonly writer = new Writer()
+  private readonly writer = new Writer(slabOctets)
   private readonly pending: PendingRequests
   private traffic: Traffic
   private begun = false
@@ -648,6 +651,7 @@ export class Connection {
   // Requests in, answers out.
 
   private take(header: Header, octets: Buffer): void {
+    if (this.ending) return // it was told good-bye, and has answered that or let its time pass
     const request = { header, octets, peer: this.peer!, arrivedAt: this.heardAt, number: ++this.accepted }
     if (this.inWork < this.node.config.limits.inFlight) {
       this.start(request)
