@@ -22,8 +22,8 @@ export interface DueGlance {
   readonly count: number
 }
 
-/** What became of one member. `early`: it was used in between. `gone`, `ended`: nothing was left to do. `skew`: clocks differ. */
-export type Expired = 'released' | 'silent' | 'expired' | 'early' | 'ended' | 'gone' | 'skew' | `defect ${string}`
+/** What became of one member. `early`: it was used in between. `gone`, `closed`: nothing was left to do. `skew`: clocks differ. */
+export type Expired = 'released' | 'silent' | 'expired' | 'early' | 'closed' | 'gone' | 'skew' | `defect ${string}`
 
 const partitionsOfOnePipeline = 128
 

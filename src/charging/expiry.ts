@@ -22,8 +22,6 @@ export interface ExpiryMetrics {
   skew(): void
   /** The store, or our data in it, refused. */
   defect(): void
-  /** Open sessions of our partitions, found in the slow round; buckets that end within `horizonMs` are counted too. */
-  sessionsOpen(sessions: number): void
 }
 
 export interface ExpiryOptions {
@@ -54,6 +52,8 @@ const soonestMs = 10 // things that come due together are swept together
 const logEveryMs = 60_000
 
 export class Expiry {
+  /** Of our partitions, found in the slow round; buckets that end within `horizonMs` are counted too. */
+  sessionsOpen = 0
   /** When something is due next, as far as we know, by partition. */
   private readonly next: Float64Array
   private nearest = Infinity
@@ -103,14 +103,14 @@ export class Expiry {
 
   /** Looks at all owned partitions: when each is due next, how many sessions are open; then does what is due. */
   async round(): Promise<void> {
-    const { clock, leases, due, metrics } = this.options
+    const { clock, leases, due } = this.options
     await this.inTurn(async () => {
       let sessions = 0
       for (const { partition, next, count } of await due.glance([...leases.owned], clock.now() + this.horizonMs)) {
         this.next[partition] = next
         sessions += count
       }
-      metrics.sessionsOpen(sessions)
+      this.sessionsOpen = sessions
     })
     await this.sweep()
   }
@@ -212,7 +212,7 @@ export class Expiry {
         metrics.bucketExpired()
         break
       case 'early': // a report came in between: it stands in the list with its new time
-      case 'ended':
+      case 'closed':
         return 'done'
       default:
         metrics.defect()

@@ -8,7 +8,7 @@
  */
 import { join } from 'node:path'
 import type { Logger } from 'pino'
-import { isAfter, streamStart, type Journal } from '../balance/journal.js'
+import { isAfter, streamStart, type Journal, type Lag } from '../balance/journal.js'
 import type { LeaseListener, Leases } from '../balance/leases.js'
 import type { Clock, Timer } from '../clock.js'
 import type { Millis } from '../units.js'
@@ -16,12 +16,12 @@ import { fileName, lastIdsOf, prepareFolder, systemFiles, type LedgerFile, type 
 
 /** What is counted; telemetry implements it. */
 export interface LedgerMetrics {
-  written(entries: number): void
-  error(where: 'write' | 'sync' | 'store'): void
-  /** Entries that wait, and how far behind the oldest of them is, ms; found in the slow round. */
-  backlog(entries: number, ms: number): void
-  /** When the last fdatasync returned. */
-  synced(at: Millis): void
+  /** So many entries are in a file and fsynced; Unix ms. */
+  written(entries: number, octets: number, now: Millis): void
+  /** So many left the stream. */
+  trimmed(entries: number): void
+  /** A write or an fsync failed. */
+  writeError(): void
 }
 
 export interface LedgerWriterOptions {
@@ -44,22 +44,26 @@ export interface LedgerWriterOptions {
   readonly slowMs?: number
   /** Between two acknowledgements, default 1 s. What is not acknowledged is found in the files at the next start. */
   readonly acknowledgeMs?: number
+  /** One write and fdatasync for about so many octets at most, default 1 MiB. */
+  readonly flushOctets?: number
 }
 
 /** Name of this consumer in the store. */
 export const ledgerConsumer = 'ledger'
 
-const flushOctets = 1 << 20 // one write and fdatasync at most every so many
 const unacknowledgedMost = 8 << 20 // octets written ahead of the positions in the store
 const tailOctets = 4 * unacknowledgedMost // so these are surely among the last so many
 const logEveryMs = 60_000
 const backOffMs = { first: 500, most: 30_000 }
 
 export class LedgerWriter implements LeaseListener {
+  /** Entries that wait in the store, about, and how far behind the oldest is, ms; found in the slow round. */
+  backlog: Lag = { entries: 0, ms: 0 }
   private readonly files: LedgerFiles
   private readonly gatherMs: number
   private readonly slowMs: number
   private readonly acknowledgeMs: number
+  private readonly flushOctets: number
   private readonly started: Date
   private readonly heads: readonly string[]
   /** Up to where each partition is fsynced in files, ours or (at a lease's begin) another's. */
@@ -88,6 +92,7 @@ export class LedgerWriter implements LeaseListener {
     this.gatherMs = options.gatherMs ?? 50
     this.slowMs = options.slowMs ?? 3000
     this.acknowledgeMs = options.acknowledgeMs ?? 1000
+    this.flushOctets = options.flushOctets ?? 1 << 20
     this.started = new Date(options.clock.now())
     this.heads = Array.from({ length: options.journal.partitions }, (_, p) => `{"partition":${p},"id":"`)
     options.leases.listen(this)
@@ -211,7 +216,7 @@ export class LedgerWriter implements LeaseListener {
 
   /** Copies what is new; gives the partitions that have more. */
   private async copy(partitions: Iterable<number>): Promise<Set<number>> {
-    const { journal, metrics } = this.options
+    const { journal, metrics, clock } = this.options
     if (this.ahead >= unacknowledgedMost) await this.acknowledge() // or the tail that a start looks at grows too long
     const list = [...partitions]
     await this.learn(list.filter(partition => !this.known.has(partition)))
@@ -230,7 +235,7 @@ export class LedgerWriter implements LeaseListener {
         this.positions.set(partition, id)
         this.unacknowledged.add(partition)
       }
-      metrics.written(count)
+      metrics.written(count, octets.length, clock.now())
     }
     try {
       for await (const slices of journal.read(list.map(p => [p, this.positions.get(p) ?? streamStart]))) {
@@ -240,8 +245,8 @@ export class LedgerWriter implements LeaseListener {
           entries += fresh.length
           next.set(partition, fresh.at(-1)!.id)
           if (more) behind.add(partition)
+          if (text.length >= this.flushOctets) await commit()
         }
-        if (text.length >= flushOctets) await commit()
       }
     } finally {
       await commit() // what was read before the store failed, too
@@ -264,7 +269,7 @@ export class LedgerWriter implements LeaseListener {
 
   /** To the file, and on the disk when it resolves. What failed leaves nothing behind in the file that counts. */
   private async append(octets: Buffer): Promise<void> {
-    const { directory, clock, metrics, rotateOctets } = this.options
+    const { directory, metrics, rotateOctets } = this.options
     let where: 'write' | 'sync' = 'write'
     try {
       if (!this.file) {
@@ -275,13 +280,12 @@ export class LedgerWriter implements LeaseListener {
       where = 'sync'
       await this.file.handle.sync()
     } catch (error) {
-      metrics.error(where)
+      metrics.writeError()
       await this.abandonFile()
       throw new WriteError(where, directory, { cause: error })
     }
     this.file.size += octets.length
     this.ahead += octets.length
-    metrics.synced(clock.now())
     if (this.file.size >= rotateOctets) await this.closeFile()
   }
 
@@ -325,12 +329,13 @@ export class LedgerWriter implements LeaseListener {
   /** Trims now what every consumer has and is old enough; gives how many entries went. */
   trim(): Promise<number> {
     return this.inTurn(async () => {
-      const { journal, keepMs, clock } = this.options
+      const { journal, keepMs, clock, metrics } = this.options
       const partitions = [...this.trimmable]
       const { removed, young } = await journal.trim(partitions, keepMs)
       for (const partition of partitions) this.trimmable.delete(partition)
       for (const partition of young) this.trimmable.add(partition)
       this.trimmedAt = clock.monotonic()
+      metrics.trimmed(removed)
       return removed
     })
   }
@@ -344,22 +349,16 @@ export class LedgerWriter implements LeaseListener {
   }
 
   private async measure(): Promise<void> {
-    const { journal, leases, metrics } = this.options
+    const { journal, leases } = this.options
     const behind = [...(this.failures > 0 ? leases.owned : this.hinted)].filter(p => leases.owned.has(p))
-    if (behind.length === 0) {
-      metrics.backlog(0, 0)
-      return
-    }
-    const { entries, ms } = await journal
+    this.backlog = await journal
       .lag(new Map(behind.map(partition => [partition, this.positions.get(partition) ?? streamStart])))
-      .catch(() => ({ entries: 0, ms: 0 }))
-    metrics.backlog(entries, ms)
+      .catch(() => this.backlog)
   }
 
   /** Waits longer after each failure; entries wait in the stream. */
   private blocked(error: unknown): void {
-    const { clock, metrics } = this.options
-    if (!(error instanceof WriteError)) metrics.error('store')
+    const { clock } = this.options
     this.failures++
     this.blockedUntil =
       clock.monotonic() + Math.min(backOffMs.most, backOffMs.first * 2 ** Math.min(10, this.failures - 1))
