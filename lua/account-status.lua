@@ -20,7 +20,7 @@ if funds.status == status then return 'unchanged' end
 local before = funds.status
 funds.status, funds.seq = status, funds.seq + 1
 -- Write.
-redis.call('HSET', account_key, 'funds', write_funds(funds))
 redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"from":"%s","to":"%s","posts":[],"lines":[],"held":%d}',
   account_id, funds.seq, at, cause, before, status, funds.held))
+redis.call('HSET', account_key, 'funds', write_funds(funds))
 return 'changed'

@@ -41,6 +41,7 @@ local request_type, number, content, deadline, at, now = ARGV[1], tonumber(ARGV[
 local account_id, subscriber, rev, session_id, currency, cause = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 local silence_factor, default_validity, keep_closed, keep_marks = match(ARGV[13], '^(%d+) (%d+) (%d+) (%d+)$')
 local mark, opened = ARGV[14], ARGV[15]
+assert(keep_marks and opened, 'arguments')
 local answer_field = 'answer:' .. number % 5
 
 -- Read: the session.
@@ -115,9 +116,9 @@ if unknown then
   for _, line in ipairs(lines) do if line.reported > 0 then unrated[#unrated + 1] = format('{"line":"%s","unrated":%d}', line.key, line.reported) end end
   if #unrated > 0 then
     funds.seq = funds.seq + 1
-    redis.call('HSET', account_key, 'funds', write_funds(funds))
     redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"unknown","posts":[],"lines":[%s]}',
       account_id, funds.seq, at, cause, concat(unrated, ',')))
+    redis.call('HSET', account_key, 'funds', write_funds(funds))
   end
   return 'unknown_session'
 end
@@ -262,9 +263,11 @@ local function report(line)
   line.unpaid = rest -- nobody to pay for it: shown in the ledger, nothing owed
 end
 
--- Holds up to `count` units: buckets in draw order, then what the rate's next units cost. Returns how many.
+-- Holds up to `count` units, and no more than the line may carry: buckets in draw order, then what the rate's next units cost. Returns how many.
 local function hold(line, count)
-  local s, program, rest = line.session, line.now, count
+  local s, program = line.session, line.now
+  count = max(0, min(count, MOST[program.unit] - s.used))
+  local rest = count
   for _, bucket in ipairs(book.order) do
     if rest == 0 then break end
     if program.names[bucket.name] and not ended(bucket, at) then
@@ -336,7 +339,8 @@ for _, line in ipairs(lines) do
   line.word, line.units, line.final = 'booked', 0, false
   if line.stale then
     -- A later number decided this line: its grant stands.
-    if staying and s.granted > 0 then line.word, line.units = 'granted', s.granted end
+    if not staying then s.granted = 0
+    elseif s.granted > 0 then line.word, line.units = 'granted', s.granted end
   else
     s.granted = 0
     if not granting then
@@ -361,8 +365,7 @@ for _, line in ipairs(lines) do
         release(book, s)
         s.granted = granted
       end
-      local wanted = min(line.wanted, MOST[program.unit] - s.used - line.rest)
-      local units = hold(line, line.rest + wanted) - line.rest
+      local units = hold(line, line.rest + line.wanted) - line.rest
       if units > 0 then
         line.word, line.units, s.granted = 'granted', units, units
       else
@@ -427,14 +430,22 @@ if nothing_to_keep and not open then
 else
   nothing_to_keep = false
 end
-
--- Write.
-local out = { 'funds', write_funds(funds) }
-for id, bucket in pairs(book.changed) do out[#out + 1], out[#out + 2] = 'bucket:' .. id, write_bucket(bucket) end
-redis.call('HSET', account_key, unpack(out))
+local member, was_armed = 'session ' .. account_id .. ' ' .. session_id, state.armed
+if closing then
+  state.status, state.armed = 'closed', 0
+elseif not late then
+  state.status = 'open'
+  if request_type == 'I' then state.silence = 0 end
+  state.silence = max(state.silence, silence_factor * most_validity)
+  state.ends = now + (state.silence > 0 and state.silence or silence_factor * default_validity)
+  local ring = state.ends
+  for _, line in ipairs(lines) do if line.session.ends > 0 and line.session.granted > 0 then ring = min(ring, line.session.ends) end end
+  if state.armed == 0 or ring < state.armed then state.armed = ring end
+end
+local account_out, session_out = { 'funds', write_funds(funds) }, {}
+for id, bucket in pairs(book.changed) do account_out[#account_out + 1], account_out[#account_out + 2] = 'bucket:' .. id, write_bucket(bucket) end
 if not nothing_to_keep then
-  local was_armed = state.armed
-  out = {}
+  local out = session_out
   for _, line in ipairs(lines) do
     local s = line.session
     if s.granted > 0 and s.program ~= line.program_before then
@@ -443,35 +454,33 @@ if not nothing_to_keep then
     out[#out + 1], out[#out + 2] = 'line:' .. line.key, write_line(s)
   end
   for _, line in ipairs(others) do out[#out + 1], out[#out + 2] = 'line:' .. line.key, write_line(line) end
-  if closing then
-    state.status, state.armed = 'closed', 0
-  elseif not late then
-    state.status = 'open'
-    if request_type == 'I' then state.silence = 0 end
-    state.silence = max(state.silence, silence_factor * most_validity)
-    state.ends = now + (state.silence > 0 and state.silence or silence_factor * default_validity)
-    local ring = state.ends
-    for _, line in ipairs(lines) do if line.session.ends > 0 and line.session.granted > 0 then ring = min(ring, line.session.ends) end end
-    if state.armed == 0 or ring < state.armed then state.armed = ring end
-  end
   out[#out + 1], out[#out + 2] = 'state', write_state(state)
   local kept = first_answer and tonumber(match(first_answer, '^(%d+)'))
   if not kept or number >= kept then
     out[#out + 1], out[#out + 2] = answer_field, format('%s %s %s %s', ARGV[2], content, outcome == 'reported' and 'reported' or 'done', answer)
   end
   if request_type == 'I' then out[#out + 1], out[#out + 2] = 'opened', opened end
-  redis.call('HSET', session_key, unpack(out))
+  -- Redis takes no write back: what could refuse one below, a key of another type, shows here or at the first of them.
+  if closing or late then redis.call('HLEN', ended_key) end
+  if closing or state.armed ~= was_armed then redis.call('ZCARD', due_key) end
+end
+local entry = format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s}',
+  account_id, funds.seq, at, cause, outcome, concat(book.posts, ','), concat(notes, ','), funds.held,
+  overrun > 0 and format(',"overrun":%d', overrun) or '')
+
+-- Write.
+redis.call('XADD', journal_key, '*', 'e', entry)
+redis.call('HSET', account_key, unpack(account_out))
+if not nothing_to_keep then
+  redis.call('HSET', session_key, unpack(session_out))
   if closing or late then
     if closing or marked then redis.call('PEXPIRE', session_key, keep_closed) end
     redis.call('HSET', ended_key, mark, format('%d %s', state.number, account_id))
     redis.call('PEXPIRE', ended_key, keep_marks, 'NX')
-    if closing then redis.call('ZREM', due_key, 'session ' .. account_id .. ' ' .. session_id) end
+    if closing then redis.call('ZREM', due_key, member) end
   else
     if reopened then redis.call('PERSIST', session_key) end
-    if state.armed ~= was_armed then redis.call('ZADD', due_key, state.armed, 'session ' .. account_id .. ' ' .. session_id) end
+    if state.armed ~= was_armed then redis.call('ZADD', due_key, state.armed, member) end
   end
 end
-redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s}',
-  account_id, funds.seq, at, cause, outcome, concat(book.posts, ','), concat(notes, ','), funds.held,
-  overrun > 0 and format(',"overrun":%d', overrun) or ''))
 return format('%s %d %d %s', reordered and 'reordered' or 'new', state.charged - charged_before, overrun, answer)

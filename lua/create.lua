@@ -89,13 +89,14 @@ if #made > 0 then
   for i, bucket in ipairs(all) do words[i] = bucket.id .. ':' .. bucket.name end
   order = concat(words, ' ')
 end
--- Write.
 local out = { 'funds', write_funds(funds), 'subscribers', subscribers, 'subscriptions', subscriptions, 'order', order, 'currency', currency }
-for _, bucket in ipairs(made) do
-  out[#out + 1], out[#out + 2] = 'bucket:' .. bucket.id, write_bucket(bucket)
-  if bucket.ends > 0 then redis.call('ZADD', due_key, bucket.ends, 'bucket ' .. account_id .. ' ' .. bucket.id) end
-end
-redis.call('HSET', account_key, unpack(out))
+for _, bucket in ipairs(made) do out[#out + 1], out[#out + 2] = 'bucket:' .. bucket.id, write_bucket(bucket) end
+if #made > 0 then redis.call('ZCARD', due_key) end -- a key of another type shows before anything is written
+-- Write.
 redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"subscriber":"%s","posts":[%s],"lines":[],"held":%d}',
   account_id, funds.seq, at, cause, subscriber, concat(book.posts, ','), funds.held))
+redis.call('HSET', account_key, unpack(out))
+for _, bucket in ipairs(made) do
+  if bucket.ends > 0 then redis.call('ZADD', due_key, bucket.ends, 'bucket ' .. account_id .. ' ' .. bucket.id) end
+end
 return format('created %s %s', subscriber, funds.rev)

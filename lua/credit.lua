@@ -35,9 +35,10 @@ if repaid > 0 then post_debt(book, -repaid, source) end
 post_money(book, amount - repaid, source)
 funds.seq = funds.seq + 1
 local answer = format('%d %d %d', funds.money, funds.debt, funds.seq)
+assert(tonumber(keep), 'keep')
 -- Write.
-redis.call('HSET', account_key, 'funds', write_funds(funds))
-redis.call('SET', once_key, answer, 'PX', keep)
 redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"posts":[%s],"lines":[],"held":%d}',
   account_id, funds.seq, at, cause, concat(book.posts, ','), funds.held))
+redis.call('HSET', account_key, 'funds', write_funds(funds))
+redis.call('SET', once_key, answer, 'PX', keep)
 return 'credited ' .. answer

@@ -14,6 +14,7 @@ Replies one text: skew, gone, early, expired.
 
 local account_key, due_key, journal_key = KEYS[1], KEYS[2], KEYS[3]
 local now, offset, account_id, bucket_id, member = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
+assert(member, 'arguments')
 -- Read.
 local clock = redis.call('TIME')
 local skew = now - offset - (clock[1] * 1000 + floor(clock[2] / 1000))
@@ -31,12 +32,13 @@ end
 -- Decide.
 local book = { funds = read_funds(values[1]), currency = values[3], at = now, by_id = {}, order = {}, posts = {}, changed = {} }
 post_bucket(book, bucket, bucket.held - bucket.left, 'expiry')
+redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 -- Write.
 if #book.posts > 0 then
   book.funds.seq = book.funds.seq + 1
-  redis.call('HSET', account_key, 'funds', write_funds(book.funds), 'bucket:' .. bucket_id, write_bucket(bucket))
   redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,"kind":"expiry","bucket":"%s","posts":[%s],"lines":[],"held":%d}',
     account_id, book.funds.seq, now, bucket_id, concat(book.posts, ','), book.funds.held))
+  redis.call('HSET', account_key, 'funds', write_funds(book.funds), 'bucket:' .. bucket_id, write_bucket(bucket))
 end
 redis.call('ZREM', due_key, member)
 return 'expired'

@@ -36,7 +36,7 @@ end
 local account = redis.call('HMGET', account_key, 'funds', 'order', 'currency')
 if not state or state.status ~= 'open' or not account[1] then
   redis.call('ZREM', due_key, member)
-  return state and 'closed' or 'gone'
+  return state and state.status ~= 'open' and 'closed' or 'gone'
 end
 if not force and state.armed > now then
   redis.call('ZADD', due_key, state.armed, member)
@@ -67,22 +67,23 @@ repay(book)
 local wrong = defect(book)
 if wrong then return 'defect ' .. wrong end
 local outcome = force and 'ended' or silent and 'silent' or 'released'
+local account_out, session_out = { 'funds', '' }, {}
+for id, bucket in pairs(book.changed) do account_out[#account_out + 1], account_out[#account_out + 2] = 'bucket:' .. id, write_bucket(bucket) end
+for _, line in ipairs(released) do session_out[#session_out + 1], session_out[#session_out + 2] = 'line:' .. line.key, write_line(line) end
+state.status, state.armed = silent and 'closed' or 'open', silent and 0 or next_ring
+session_out[#session_out + 1], session_out[#session_out + 2] = 'state', write_state(state)
+assert(tonumber(keep_silent), 'keep_silent')
+redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 -- Write.
-local out = {}
 if #released > 0 or silent then
   book.funds.seq = book.funds.seq + 1
-  out[1], out[2] = 'funds', write_funds(book.funds)
-  for id, bucket in pairs(book.changed) do out[#out + 1], out[#out + 2] = 'bucket:' .. id, write_bucket(bucket) end
-  redis.call('HSET', account_key, unpack(out))
+  account_out[2] = write_funds(book.funds)
   redis.call('XADD', journal_key, '*', 'e', format(
     '{"account":"%s","seq":%d,"at":%d,"kind":"expire","session":%s,"actor":"%s","outcome":"%s","posts":[%s],"lines":[%s],"held":%d}',
     account_id, book.funds.seq, now, cjson.encode(session_id), actor, outcome, concat(book.posts, ','), concat(notes, ','), book.funds.held))
+  redis.call('HSET', account_key, unpack(account_out))
 end
-out = {}
-for _, line in ipairs(released) do out[#out + 1], out[#out + 2] = 'line:' .. line.key, write_line(line) end
-state.status, state.armed = silent and 'closed' or 'open', silent and 0 or next_ring
-out[#out + 1], out[#out + 2] = 'state', write_state(state)
-redis.call('HSET', session_key, unpack(out))
+redis.call('HSET', session_key, unpack(session_out))
 if silent then
   redis.call('PEXPIRE', session_key, keep_silent)
   redis.call('ZREM', due_key, member)

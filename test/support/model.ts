@@ -373,14 +373,7 @@ export class Model {
             line.grant = { by: number, units: most, program, until: 0, heldMoney: 0n, rated: 0n, heldUnits: [] }
           return { line: key, is: 'free', units: most, final: false }
         case 'pay': {
-          const hold = this.hold(
-            account,
-            line,
-            program,
-            min(rest + wanted, lineLimit[program.unit] - line.used),
-            number,
-            at,
-          )
+          const hold = this.hold(account, line, program, rest + wanted, number, at)
           const units = hold.units - rest
           if (units <= 0n) return { line: key, is: 'exhausted' }
           line.grant = { ...hold, units }
@@ -518,7 +511,8 @@ export class Model {
     line.grant = undefined
     const grant: Grant = { by, units, program, until: 0, heldMoney: 0n, rated: 0n, heldUnits: [] }
     if (program.kind !== 'pay') return grant // free: nothing to hold
-    let rest = max(units, 0n)
+    const most = max(0n, min(units, lineLimit[program.unit] - line.used))
+    let rest = most
     for (const bucket of drawOrder(account, program, at)) {
       const count = min(rest, this.freeUnits(account, bucket))
       if (count > 0n) grant.heldUnits.push({ bucket: bucket.id, units: count })
@@ -531,7 +525,7 @@ export class Model {
       grant.rated = count
       rest -= count
     }
-    return { ...grant, units: units - rest }
+    return { ...grant, units: most - rest }
   }
 
   private nothingLeft(account: ModelAccount, line: ModelLine, grant: Grant, rest: bigint, at: number): boolean {

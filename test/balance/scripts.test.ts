@@ -1,0 +1,390 @@
+/**
+ * What every script of lua/ promises: its header names what its body uses, it may be run again, and where anything is wrong it
+ * leaves the data as they were (Redis takes no write back). A new script must be added to the table, or a test fails.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { Redis } from 'ioredis'
+import t from 'tap'
+import { accountKey, dueKey, endedKey, journalKey, onceKey, sessionKey } from '../../src/balance/keys.js'
+import { loadScripts } from '../../src/balance/scripts.js'
+import { aProgram } from '../support/charging.js'
+import { startStore } from '../support/store.js'
+
+const { store } = await startStore(t, { settings: { 'enable-debug-command': 'local' } })
+const { redis } = store
+const scripts = loadScripts()
+const folder = new URL('../../lua/', import.meta.url)
+const textOf = (name: string): string => readFileSync(new URL(`${name}.lua`, folder), 'utf8')
+
+// What each script is called with: p is a partition of its own.
+
+const now = Date.now()
+const keys = {
+  account: accountKey(3, 'alice'),
+  session: sessionKey(3, 'gw;1;1'),
+  due: dueKey(3),
+  journal: journalKey(3),
+  ended: endedKey(3, Math.floor(now / 3_600_000)),
+  earlier: endedKey(3, Math.floor(now / 3_600_000) - 1),
+  once: onceKey(3, 'recharge:test:1'),
+}
+type Key = keyof typeof keys
+const program = aProgram({ step: 100n, num: 10n, buckets: ['data'] })
+
+const create = (until = now + 60_000): Call => ({
+  script: 'create',
+  keys: ['account', 'due', 'journal'],
+  args: [
+    'alice',
+    'active',
+    'EUR',
+    '0',
+    '1000000',
+    String(now - 10_000),
+    'source:admin',
+    '"kind":"create"',
+    'nai:alice@test',
+    '1',
+    'test',
+    '1',
+    'data',
+    'octets',
+    '500',
+    String(until),
+    '10',
+  ],
+})
+function charge(type: 'I' | 'U' | 'T', number: number, at = now, searchEnded = false): Call {
+  return {
+    script: 'charge',
+    keys: ['account', 'session', 'due', 'journal', 'ended', ...(searchEnded ? (['earlier'] as const) : [])],
+    args: [
+      type,
+      String(number),
+      `content${number}`,
+      String(now + 600_000),
+      String(at),
+      String(at),
+      'alice',
+      '1',
+      '1',
+      'gw;1;1',
+      'EUR',
+      `"kind":"charge","number":${number}`,
+      '2 3600000 600000 86400000',
+      'mark',
+      `${at} gw`,
+      '10',
+      number === 0 ? '0' : '300',
+      type === 'T' ? '-' : '1000',
+      '-',
+      program,
+    ],
+  }
+}
+
+interface Call {
+  readonly script: string
+  readonly keys: readonly Key[]
+  readonly args: readonly string[]
+}
+
+/** `answers`: its reply when all is well, and when it is run again with the same key. */
+interface Case {
+  readonly name: string
+  readonly before: readonly Call[]
+  readonly call: Call
+  readonly answers: readonly [RegExp, RegExp]
+  /** What makes a second run harmless. */
+  readonly key: string
+}
+
+const cases: readonly Case[] = [
+  {
+    name: 'create',
+    before: [],
+    call: create(),
+    answers: [/^created 1 1$/, /^exists 1 1$/],
+    key: 'account, identities',
+  },
+  {
+    name: 'account-status',
+    before: [create()],
+    call: {
+      script: 'account-status',
+      keys: ['account', 'journal'],
+      args: ['alice', 'suspended', String(now), '"kind":"status"'],
+    },
+    answers: [/^changed$/, /^unchanged$/],
+    key: 'the status itself',
+  },
+  {
+    name: 'credit',
+    before: [create()],
+    call: {
+      script: 'credit',
+      keys: ['account', 'once', 'journal'],
+      args: ['alice', '5000', 'EUR', String(now), 'source:test', '"kind":"recharge"', '60000'],
+    },
+    answers: [/^credited 1005000 0 2$/, /^repeated 1005000 0 2$/],
+    key: 'KEYS[2] once',
+  },
+  {
+    name: 'charge, CCR-I',
+    before: [create()],
+    call: charge('I', 0),
+    answers: [/^new 0 0 ok 0 10=granted,1000/, /^again 0 0 ok 0 10=granted,1000/],
+    key: 'session, number',
+  },
+  {
+    name: 'charge, CCR-U',
+    before: [create(), charge('I', 0)],
+    call: charge('U', 1),
+    answers: [/^new 0 0 ok/, /^again 0 0 ok/],
+    key: 'session, number',
+  },
+  {
+    name: 'charge, CCR-T',
+    before: [create(), charge('I', 0)],
+    call: charge('T', 1),
+    answers: [/^new 0 0 ok/, /^again 0 0 ok/],
+    key: 'session, number',
+  },
+  {
+    name: 'charge, late',
+    before: [create(), charge('I', 0), charge('T', 2)],
+    call: charge('U', 1),
+    answers: [/^reordered 10 0 ended|^reordered \d+ 0 ended/, /^again 0 0 ended/],
+    key: 'session, number',
+  },
+  {
+    name: 'expire-session',
+    before: [create(), charge('I', 0, now - 20_000_000)],
+    call: {
+      script: 'expire-session',
+      keys: ['account', 'session', 'due', 'journal'],
+      args: [String(now), '0', 'alice', 'gw;1;1', '60000', '', 'sweeper'],
+    },
+    answers: [/^silent$/, /^closed$/],
+    key: 'session, its end',
+  },
+  {
+    name: 'expire-bucket',
+    before: [create(now - 1)],
+    call: {
+      script: 'expire-bucket',
+      keys: ['account', 'due', 'journal'],
+      args: [String(now), '0', 'alice', '1-1', 'bucket alice 1-1'],
+    },
+    answers: [/^expired$/, /^expired$/],
+    key: 'bucket, its end',
+  },
+]
+
+/** Writes above the line *Write*: one after which nothing more is done. Everything else is a defect. */
+const earlyWrites: Record<string, readonly string[]> = {
+  charge: ['XADD', 'HSET'], // the usage of an unknown session is noted: it has no state that could be written
+  'expire-session': ['ZREM', 'ZADD'], // `due` is put right
+  'expire-bucket': ['ZREM', 'ZADD', 'ZREM'],
+}
+
+const run = ({ script, keys: names, args }: Call): Promise<unknown> =>
+  redis.eval(scripts.get(script)!.lua, names.length, ...names.map(name => keys[name]), ...args)
+const digest = (): Promise<unknown> => redis.call('DEBUG', 'DIGEST')
+
+async function setUp(calls: readonly Call[]): Promise<void> {
+  await redis.flushall()
+  for (const call of calls) await run(call)
+}
+
+// What the texts say.
+
+t.test('every script is in the table, with the key that makes it safe to repeat', t => {
+  t.same([...new Set(cases.map(({ call }) => call.script))].sort(), [...scripts.keys()].sort())
+  t.ok(cases.every(({ key }) => key !== ''))
+  const plain = new Redis({ lazyConnect: true })
+  for (const name of scripts.keys()) {
+    const command = name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
+    t.notOk(command in plain, `${command} is not something that the client has itself`)
+  }
+})
+
+for (const name of scripts.keys()) {
+  t.test(`lua/${name}.lua`, t => {
+    const text = textOf(name)
+    const [, header, body] = /^--\[\[\n(.*?)\n\]\]\n(.*)$/s.exec(text)!
+    t.match(header, new RegExp(`^${name}: `), 'the header begins with its name')
+    for (const list of ['KEYS', 'ARGV']) {
+      const named = (part: string): number[] =>
+        [...new Set([...part.matchAll(new RegExp(`${list}\\[(\\d+)\\]`, 'g'))].map(([, n]) => Number(n)))].sort(
+          (a, b) => a - b,
+        )
+      t.same(named(header!), named(body!), `header and body name the same ${list}`)
+      t.same(
+        named(body!),
+        named(body!).map((_, i) => i + 1),
+        `no ${list} is left out`,
+      )
+    }
+    const includes = [...text.matchAll(/^-- @include (\S+)$/gm)].map(([, include]) => include)
+    t.equal(new Set(includes).size, includes.length, 'each include is named once')
+    t.notMatch(scripts.get(name)!.lua, /@include/, 'each include is pasted')
+
+    t.equal(body!.match(/^-- Read/m)?.length, 1, 'it reads')
+    const parts = body!.split(/^-- Write\.$/m)
+    t.equal(parts.length, 2, 'it writes in one place')
+    const writes = (part: string): string[] =>
+      [...part.matchAll(/redis\.call\('(\w+)'/g)]
+        .map(([, command]) => command!)
+        .filter(command => !/^(HGET|HMGET|HGETALL|GET|TIME|HLEN|ZCARD)$/.test(command))
+    t.same(writes(parts[0]!), earlyWrites[name] ?? [], 'no write above the line')
+    t.notMatch(parts[1]!.replace(/return [^\n]*\n*$/, ''), /\breturn\b/, 'no early return below the line')
+    t.notMatch(
+      text,
+      /HINCRBY|tostring\(|cjson\.encode\((?!session_id)/,
+      'no number leaves by a way that keeps 14 digits',
+    )
+    t.same(globals(scripts.get(name)!.lua), [], 'nothing global is set')
+  })
+}
+
+for (const file of readdirSync(new URL('include/', folder))) {
+  t.test(`lua/include/${file}`, t => {
+    const text = textOf(`include/${file.replace('.lua', '')}`)
+    t.notMatch(text, /KEYS|ARGV|redis\.call/, 'an include knows no keys, arguments or Redis')
+    t.notMatch(text, /@include/, 'an include includes nothing')
+    const code = text.replaceAll(/--\[\[.*?\]\]/gs, '')
+    const top = code.split('\n').filter(line => !/^(local |--|end$|\}|\s|$)/.test(line))
+    t.same(top, [], 'all it defines is local')
+  })
+}
+
+/** Names that a text assigns and never declares. Good enough for our own habits: `a, b = 1, 2` and `local a, b`. */
+function globals(lua: string): string[] {
+  const code = lua.replaceAll(/--\[\[.*?\]\]|--[^\n]*|'[^'\n]*'/gs, '')
+  const names = (list: string): string[] => list.split(',').map(name => name.trim())
+  const local = new Set([
+    ...[...code.matchAll(/\blocal (?!function)([\w, ]+)/g)].flatMap(([, list]) => names(list!)),
+    ...[...code.matchAll(/\bfunction \w*\(([\w, ]*)\)/g)].flatMap(([, list]) => names(list!)),
+    ...[...code.matchAll(/\bfor ([\w, ]+) (?:in|=)/g)].flatMap(([, list]) => names(list!)),
+    ...[...code.matchAll(/\blocal function (\w+)/g)].map(([, name]) => name!),
+  ])
+  const set = [...code.matchAll(/^\s*(?!local\b)(?:(?:then|do|else) )?([a-z_]\w*(?:, [a-z_]\w*)*) = /gm)].flatMap(
+    ([, list]) => names(list!),
+  )
+  const functions = [...code.matchAll(/^\s*function (\w+)/gm)].map(([, name]) => name!)
+  return [...functions, ...set.filter(name => !local.has(name))]
+}
+
+t.test('Redis itself refuses a script that sets a global', async t => {
+  await t.rejects(redis.eval('oops = 1', 0), /readonly|global/)
+})
+
+// What they do.
+
+for (const { name, before, call, answers } of cases) {
+  t.test(`${name}: run again with the same key it changes nothing`, async t => {
+    await setUp(before)
+    const untouched = await digest()
+    t.match(await run(call), answers[0])
+    const once = await digest()
+    t.not(once, untouched, 'the first run wrote')
+    t.match(await run(call), answers[1])
+    t.equal(await digest(), once)
+    const { lua, sha } = scripts.get(call.script)!
+    t.equal(await redis.script('LOAD', lua), sha, 'the digest that is logged is the one that Redis knows')
+  })
+
+  t.test(`${name}: what it cannot use it refuses before it writes`, async t => {
+    const refusedOrWhole = async (what: string, prepare: () => Promise<unknown>, changed: Call): Promise<void> => {
+      await setUp(before)
+      await prepare()
+      const untouched = await digest()
+      try {
+        await run(changed)
+      } catch {
+        t.equal(await digest(), untouched, `${what}: refused, and nothing is written`)
+      }
+    }
+    for (const key of call.keys) {
+      for (const type of ['string', 'list'] as const) {
+        const spoil = async (): Promise<void> => {
+          await redis.del(keys[key])
+          if (type === 'string') await redis.set(keys[key], 'not ours')
+          else await redis.lpush(keys[key], 'not ours')
+        }
+        await refusedOrWhole(`${key} is a ${type}`, spoil, call)
+      }
+    }
+    for (const i of call.args.keys()) {
+      for (const wrong of ['', 'x!', '-', '1 2 3']) {
+        const args = call.args.with(i, wrong)
+        await refusedOrWhole(`ARGV[${i + 1}] is '${wrong}'`, () => Promise.resolve(), { ...call, args })
+      }
+    }
+    for (let count = 0; count < call.args.length; count++) {
+      await refusedOrWhole(`only ${count} arguments`, () => Promise.resolve(), {
+        ...call,
+        args: call.args.slice(0, count),
+      })
+    }
+  })
+
+  t.test(`${name}: without its account nothing is written`, async t => {
+    if (call.script === 'create') return t.pass('create makes it')
+    await setUp(before)
+    await redis.del(keys.account, keys.due)
+    const untouched = await digest()
+    t.match(await run(call), /^(no_account|gone|unknown_session)$/)
+    t.equal(await digest(), untouched)
+  })
+}
+
+t.test('a key of another type is an error, not a silent success', async t => {
+  for (const { before, call } of cases) {
+    for (const key of call.keys) {
+      if (key === 'ended' && call.args[0] !== 'T') continue // not looked at
+      if (key === 'due' && call.script === 'charge' && call.args[0] === 'U') continue // its time did not change
+      await setUp(before)
+      await redis.del(keys[key])
+      await redis.lpush(keys[key], 'not ours')
+      await t.rejects(run(call), /WRONGTYPE/, `${call.script} with a list for ${key}`)
+    }
+  }
+})
+
+t.test('what a damaged account cannot say is an error before anything is written', async t => {
+  for (const { before, call } of cases.filter(({ before }) => before.length > 0)) {
+    await setUp(before)
+    await redis.hset(keys.account, 'funds', 'active money 12 held')
+    const untouched = await digest()
+    await t.rejects(run(call), /nil/, call.script)
+    t.equal(await digest(), untouched)
+  }
+})
+
+t.test('holds that would fall below zero are a defect, and nothing is written', async t => {
+  await setUp([create(), charge('I', 0)])
+  await redis.hset(keys.account, 'funds', 'active money 1000000 held 0 credit 0 debt 0 seq 2 rev 1')
+  const untouched = await digest()
+  t.match(await run(charge('T', 1)), /^defect held or debt below zero/)
+  t.equal(await digest(), untouched)
+})
+
+t.test('usage of an unknown session is noted once for each time that it is asked', async t => {
+  await setUp([create()])
+  t.equal(await run(charge('U', 7)), 'unknown_session')
+  t.equal(await redis.xlen(keys.journal), 1, 'first it is only said')
+  t.equal(await run(charge('U', 7, now, true)), 'unknown_session')
+  const [, [, entry]] = (await redis.xrange(keys.journal, '-', '+'))[1]! as unknown as [string, [string, string]]
+  t.match(JSON.parse(entry), { seq: 2, outcome: 'unknown', posts: [], lines: [{ line: '10', unrated: 300 }] })
+})
+
+t.test('sixteen gaps stay open, and the oldest closes after that', async t => {
+  await setUp([create()])
+  await run(charge('I', 0))
+  for (let i = 1; i <= 17; i++) await run(charge('U', 2 * i))
+  t.match(await run(charge('U', 1)), /^old /, 'seventeen gaps: number 1 counts as answered')
+  t.match(await run(charge('U', 3)), /^reordered /, 'the others are open')
+  t.match(await run(charge('U', 3)), /^(old|again) /, 'until they come')
+})
