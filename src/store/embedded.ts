@@ -1,7 +1,7 @@
 /**
  * The embedded store: our own `redis-server` on a private unix socket, with its data in the data folder.
  * It is started, watched, started again when it dies, and stopped with the daemon. One that a killed daemon left
- * running on our data is stopped first. What an acknowledged charge survives is `durability`, see settings().
+ * running on our data, where the kernel did not end it, is stopped first. What an acknowledged charge survives is `durability`, see settings().
  *
  * It speaks no more Redis than PING: everything else is balance/'s.
  */
@@ -100,6 +100,7 @@ class Supervisor implements EmbeddedStore {
   private child: ChildProcess | undefined
   private exited: Promise<void> = Promise.resolve()
   private state: 'starting' | 'loading' | 'ready' | 'down' | 'stopping' | 'stopped' = 'starting'
+  private readonly leash = leash()
   private readyAt = 0
   private deathsInARow = 0
   private deaths = 0
@@ -162,7 +163,8 @@ class Supervisor implements EmbeddedStore {
 
   /** Detached: a Ctrl-C in the terminal goes to the daemon alone, which still needs its store to drain. */
   private launch(): void {
-    const child = spawn(this.command, [join(this.folder, 'redis.conf')], {
+    const [command, ...before] = [...this.leash, this.command]
+    const child = spawn(command, [...before, join(this.folder, 'redis.conf')], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
     })
@@ -327,9 +329,18 @@ function ping(socket: string): Promise<string> {
 
 function findRedisServer(): string {
   const shipped = fileURLToPath(new URL('../../.tools/bin', import.meta.url))
-  for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), shipped]) {
+  const found = findProgram('redis-server', shipped)
+  if (found !== undefined) return found
+  throw new Error(
+    'redis-server was not found: run `make setup`, install it (Debian: apt-get install redis-server), ' +
+      'or let the key store of the configuration name a Redis that you run',
+  )
+}
+
+function findProgram(name: string, ...more: readonly string[]): string | undefined {
+  for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), ...more]) {
     if (folder === '') continue
-    const path = join(folder, 'redis-server')
+    const path = join(folder, name)
     try {
       accessSync(path, constants.X_OK)
       return path
@@ -337,10 +348,22 @@ function findRedisServer(): string {
       // Not in this folder.
     }
   }
-  throw new Error(
-    'redis-server was not found: run `make setup`, install it (Debian: apt-get install redis-server), ' +
-      'or let the key store of the configuration name a Redis that you run',
-  )
+  return undefined
+}
+
+/**
+ * What to put before the command so that the kernel ends the store when we are killed; empty where the system cannot. Then
+ * it runs on until the next start, see stopLeftOver().
+ */
+function leash(): readonly string[] {
+  const setpriv = findProgram('setpriv')
+  if (setpriv === undefined) return []
+  try {
+    execFileSync(setpriv, ['--pdeathsig', 'TERM', '--', setpriv, '--version'], { stdio: 'ignore', timeout: 10_000 })
+    return [setpriv, '--pdeathsig', 'TERM', '--']
+  } catch {
+    return []
+  }
 }
 
 function checkVersion(command: string): void {

@@ -1,12 +1,14 @@
-import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { once } from 'node:events'
+import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import { systemClock, type Timer, VirtualClock } from '../../src/clock.js'
 import { type EmbeddedStore, startEmbeddedStore } from '../../src/store/embedded.js'
+import { findTool } from '../support/tools.js'
 
 const log = pino({ level: 'silent' })
 const cli = (store: { socket: string }, ...args: string[]): string =>
@@ -74,33 +76,50 @@ void t.test('data outlives a stop and a start', async t => {
   t.equal(cli(await start(t, dataDir), 'GET', 'kept'), 'yes')
 })
 
-void t.test('the redis-server of a killed daemon is stopped before a new one uses its data', async t => {
-  const dataDir = t.testdir()
-  const owner = spawn(
-    process.execPath,
-    [
-      '--import=tsx',
-      '--input-type=module',
-      '--eval',
-      `
-      import { pino } from 'pino'
-      import { systemClock } from './src/clock.ts'
-      import { startEmbeddedStore } from './src/store/embedded.ts'
-      const log = pino({ level: 'silent' })
-      const store = await startEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)}, durability: 'disk', log, clock: systemClock })
-      console.log(JSON.stringify({ socket: store.socket, pid: store.pid() }))
-    `,
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  )
+/** A daemon that started its store in another process. */
+async function startOwner(t: Test, dataDir: string, path: string): Promise<{ owner: ChildProcess; old: OldStore }> {
+  const script = `
+    import { pino } from 'pino'
+    import { systemClock } from './src/clock.ts'
+    import { startEmbeddedStore } from './src/store/embedded.ts'
+    const log = pino({ level: 'silent' })
+    const store = await startEmbeddedStore({ dataDir: ${JSON.stringify(dataDir)}, durability: 'disk', log, clock: systemClock })
+    console.log(JSON.stringify({ socket: store.socket, pid: store.pid() }))
+  `
+  const owner = spawn(process.execPath, ['--import=tsx', '--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: { ...process.env, PATH: path },
+  })
+  t.teardown(() => owner.kill('SIGKILL'))
   const [line] = (await once(createInterface({ input: owner.stdout }), 'line')) as [string]
-  const old = JSON.parse(line) as { socket: string; pid: number }
+  return { owner, old: JSON.parse(line) as OldStore }
+}
+interface OldStore {
+  readonly socket: string
+  readonly pid: number
+}
+
+void t.test('a killed daemon takes its redis-server with it, where the kernel can', async t => {
+  const dataDir = t.testdir()
+  if (findTool('setpriv') === undefined) return
+  const { owner, old } = await startOwner(t, dataDir, process.env['PATH']!)
+  cli(old, 'SET', 'charged', '70')
+  const gone = once(connect(old.socket), 'close')
+  owner.kill('SIGKILL')
+  await gone
+  t.equal(cli(await start(t, dataDir), 'GET', 'charged'), '70')
+})
+
+void t.test('a redis-server that outlived its daemon is stopped before a new one uses its data', async t => {
+  const dataDir = t.testdir({ bin: {} })
+  symlinkSync(findTool('redis-server')!, join(dataDir, 'bin/redis-server'))
+  const { owner, old } = await startOwner(t, dataDir, join(dataDir, 'bin')) // without setpriv
   cli(old, 'SET', 'charged', '70')
 
   await t.rejects(
     start(t, dataDir),
     { message: `in use by process ${owner.pid!}` },
-    'as long as it lives it keeps the folder',
+    'as long as the daemon lives it keeps the folder',
   )
   t.equal(cli(old, 'GET', 'charged'), '70', 'and its store is left alone')
 
