@@ -160,10 +160,10 @@ export interface ChildOptions {
 export class WriterProcess {
   private constructor(readonly process: ChildProcess) {}
 
-  /** @param fileKiB most size of a file, by the shell's limit */
+  /** @param fileKiB most size of a file, by the shell's limit: writes beyond fail with EFBIG */
   static async start(t: Test, options: ChildOptions, fileKiB?: number): Promise<WriterProcess> {
     const script = fileURLToPath(new URL('ledger-process.ts', import.meta.url))
-    const limit = fileKiB === undefined ? '' : `ulimit -f ${fileKiB}; `
+    const limit = fileKiB === undefined ? '' : `ulimit -f ${fileKiB}; trap '' XFSZ; `
     const child = spawn(
       'bash',
       ['-c', `${limit}exec "$0" "$@"`, process.execPath, '--import=tsx', script, JSON.stringify(options)],
