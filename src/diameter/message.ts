@@ -234,7 +234,8 @@ function plainTable(dictionary: Dictionary, grammar: Grammar): Table<unknown> {
   return table
 }
 
-const LAST_INSTANCE = 2 ** 30
+/** Then `seen` is cleared and the numbers begin again, between messages. */
+const LAST_INSTANCE = 2 ** 16
 /** By member id: the group instance that had it last. A grammar never contains itself (dictionary.ts), so none is overwritten. */
 let seen = new Int32Array(4096)
 /** How often that instance had it, where it matters. */

@@ -77,7 +77,7 @@ t.test('a shape reads what is wanted into classes, and views of what is wanted r
     t.equal(raw.readUInt32BE(0), 284)
     t.equal(raw.length % 4, 0, 'with its padding')
   }
-  t.equal(read.serviceContext?.toString('latin1', 8, 22), '32251@3gpp.org')
+  t.equal(read.serviceContext?.toString('latin1', 8), '32251@3gpp.org\0\0')
   t.equal(read.equipment, undefined)
   t.end()
 })
@@ -140,6 +140,23 @@ t.test('one message leaves nothing behind for the next', t => {
   }
   t.end()
 })
+t.test('what was seen in one message is forgotten when the numbers of groups begin again', t => {
+  class Dwr {
+    originRealm = ''
+  }
+  const dwr = shape(dictionary, 'DWR', Dwr, { originRealm: 'Origin-Realm' })
+  const message = (...avps: AvpItem[]): Buffer =>
+    encodeTree(dictionary, { command: 'DWR', hopByHop: 1, endToEnd: 1, avps })
+  const whole = message(['Origin-Host', 'a'], ['Origin-Realm', 'b'])
+  const part = message(['Origin-Realm', 'b'])
+  readMessage(dwr, whole, limits)
+  let refused = 0
+  const rounds = 2 ** 16 + 100
+  for (let i = 0; i < rounds; i++) if (thrownBy(() => readMessage(dwr, part, limits))?.resultCode === 5005) refused++
+  t.equal(refused, rounds)
+  t.end()
+})
+
 function plain(value: object): unknown {
   return JSON.parse(JSON.stringify(value, (_, each: unknown) => (typeof each === 'bigint' ? String(each) : each)))
 }
