@@ -134,6 +134,7 @@ groups:
   Acme-Trace: |
     { Acme-Plan }
     2*3[ Acme-Colour ]  ; between two and three
+    *{ Class }
     *[ AVP ]
 commands:
   AQR: |
@@ -147,7 +148,7 @@ commands:
   t.match(extended.avp('Acme-Plan'), { code: 1, vendorId: 4242, type: 'UTF8String', mandatory: true })
   t.equal(extended.find(4242, 3), extended.avp('Acme-Colour'))
   t.match(extended.avp('Acme-Legacy'), { vendorId: 0, mandatory: false })
-  t.same(rulesOf(extended.avp('Acme-Trace').grammar!), ['Acme-Plan:1..1', 'Acme-Colour:2..3', 'AVP'])
+  t.same(rulesOf(extended.avp('Acme-Trace').grammar!), ['Acme-Plan:1..1', 'Acme-Colour:2..3', 'Class:1..*', 'AVP'])
   t.equal(extended.avp('RAT-Type').enums?.get(1099), 'ACME_RADIO')
   t.equal(dictionary.avp('RAT-Type').enums?.get(1099), undefined)
   t.match(extended.command(7000001, true), { name: 'Acme-Query-Request', abbreviation: 'AQR', applicationId: 16770000 })

@@ -20,6 +20,7 @@ t.test('each kind of AVP has its octets', t => {
     ['000000374000000c00000000', writer => writer.time(55, Date.parse('2036-02-07T06:28:16Z') / 1000)],
     ['000001194000000961000000'.replace('40', '00'), writer => writer.text(281, 'a', 0, 0)],
     ['0000010740000008', writer => writer.text(263, '')],
+    ['000001074000000ac3a90000', writer => writer.text(263, 'é')],
     ['000001074000000cf09f9880', writer => writer.text(263, '😀')],
     [`0000010740000083${'61'.repeat(123)}00`, writer => writer.text(263, 'a'.repeat(123))],
     [`000001074000004bc3a4${'61'.repeat(65)}00`, writer => writer.text(263, 'ä' + 'a'.repeat(65))],
