@@ -134,28 +134,30 @@ export class RawClient {
   }
 
   /** Answers a request of the other side with 2001. */
-  answer(request: Received, origin = 'pgw1.example.net'): void {
-    const { commandCode, applicationId, hopByHop, endToEnd, flags } = request.header
-    const avps: AvpItem[] = [
-      ['Result-Code', 2001],
-      ['Origin-Host', origin],
-      ['Origin-Realm', 'example.net'],
-    ]
-    const sessionId = request.value('Session-Id')
-    if (typeof sessionId === 'string') avps.unshift(['Session-Id', sessionId])
-    const command = { 280: 'DWA', 282: 'DPA', 258: 'RAA' }[commandCode]
-    if (command === undefined) throw new Error(`cannot answer command ${commandCode}`)
-    this.send(
-      encodeTree(dictionary, { command, flags: flags & FLAG.PROXIABLE, applicationId, hopByHop, endToEnd, avps }),
-    )
+  answer(request: Received): void {
+    this.send(answerTo(request))
   }
-
   private deliver(message: Received): void {
     everythingReceived.push(message)
     const waiting = this.waiting.shift()
     if (waiting) waiting(message)
     else this.queue.push(message)
   }
+}
+
+/** A 2001 to a request of ours. */
+export function answerTo(request: Received): Buffer {
+  const { commandCode, applicationId, hopByHop, endToEnd, flags } = request.header
+  const avps: AvpItem[] = [
+    ['Result-Code', 2001],
+    ['Origin-Host', 'pgw1.example.net'],
+    ['Origin-Realm', 'example.net'],
+  ]
+  const sessionId = request.value('Session-Id')
+  if (typeof sessionId === 'string') avps.unshift(['Session-Id', sessionId])
+  const command = { 280: 'DWA', 282: 'DPA', 258: 'RAA' }[commandCode]
+  if (command === undefined) throw new Error(`cannot answer command ${commandCode}`)
+  return encodeTree(dictionary, { command, flags: flags & FLAG.PROXIABLE, applicationId, hopByHop, endToEnd, avps })
 }
 
 export function received(octets: Buffer): Received {
