@@ -27,7 +27,7 @@ const arrows: Readonly<Record<string, Arrows>> = {
   ledger: { imports: ['balance', 'clock', 'units'], types: ['config'] },
   telemetry: { imports: ['diameter', 'clock', 'units'], types: ['balance', 'charging', 'config', 'gy', 'ledger'] },
   admin: { imports: ['balance', 'clock', 'units'], types: ['charging', 'config', 'rating'] },
-  simulator: { imports: ['diameter', 'clock', 'units'], types: ['config'] },
+  simulator: { imports: ['diameter', 'config', 'clock', 'units'] },
   daemon: {
     imports: [
       ...['admin', 'balance', 'charging', 'clock', 'config', 'diameter', 'gy', 'ledger', 'rating', 'store'],

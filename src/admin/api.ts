@@ -8,7 +8,7 @@ import type { Logger } from 'pino'
 import { BalanceUnavailableError } from '../balance/store.js'
 import type { Clock } from '../clock.js'
 import type { ListenAddress } from '../config/config.js'
-import { cannotListen, httpLimits, type HttpService } from './http.js'
+import { cannotListen, httpLimits, type HttpService, withinGrace } from './http.js'
 import { openApiOf } from './openapi.js'
 import { Problem } from './problem.js'
 import { type Route, type RouteRequest, routes, type RouteServices } from './routes.js'
@@ -61,7 +61,10 @@ export async function startAdminApi(options: {
   } catch (error) {
     throw cannotListen(error, listen, 'admin')
   }
-  return { port: (app.server.address() as AddressInfo).port, close: () => app.close() }
+  return {
+    port: (app.server.address() as AddressInfo).port,
+    close: graceMs => withinGrace(app.server, app.close(), graceMs),
+  }
 }
 
 /** Before anything else of a request is looked at. */
@@ -82,7 +85,8 @@ function guard(app: FastifyInstance, mayPass: (authorization: string | undefined
     // A body that drips in holds its connection no longer than this; an import is served as long as octets come.
     if (!isStream(request)) {
       const timer = setTimeout(() => request.raw.destroy(), httpLimits.requestTimeoutMs)
-      request.raw.once('end', () => clearTimeout(timer)).once('close', () => clearTimeout(timer))
+      request.raw.once('end', () => clearTimeout(timer))
+      reply.raw.once('close', () => clearTimeout(timer))
     }
     done()
   })
@@ -125,6 +129,10 @@ function problemOf(error: Error & Partial<FastifyError>, log: Logger): Problem {
   if (error instanceof Problem) return error
   if (isUnavailable(error)) {
     return new Problem('store-unavailable', 'the store does not answer; try again, the same request is applied once')
+  }
+  // The client went away in the middle of its body: nobody reads the answer, and it is no defect.
+  if (error.code === 'ECONNRESET' || error.code === 'ERR_STREAM_PREMATURE_CLOSE') {
+    return new Problem('invalid-request', 'the request ended before its body did')
   }
   if (error.validation) {
     const [first] = error.validation

@@ -10,7 +10,12 @@ import type { Readiness } from './readiness.js'
 export interface HttpService {
   /** The port that it got. */
   readonly port: number
-  close(): Promise<void>
+  /**
+   * Takes no more connections and waits for the requests in work, an import for example, but not for ever.
+   *
+   * @param graceMs default 5 s; connections that are still busy then are cut
+   */
+  close(graceMs?: number): Promise<void>
 }
 
 /** What a scrape gets; telemetry/ has it. */
@@ -49,12 +54,19 @@ export async function startHealth(options: {
   await listenOn(server, options.listen, 'metrics')
   return {
     port: (server.address() as AddressInfo).port,
-    close: () =>
-      new Promise(resolve => {
-        server.close(() => resolve())
-        server.closeIdleConnections()
-      }),
+    close: async graceMs => {
+      const closed = new Promise<void>(resolve => server.close(() => resolve()))
+      server.closeIdleConnections()
+      await withinGrace(server, closed, graceMs)
+    },
   }
+}
+
+/** Waits for the end of a server that takes no more connections; after the grace its connections are cut. */
+export async function withinGrace(server: Server, closed: Promise<void>, graceMs = 5_000): Promise<void> {
+  const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+  await closed
+  clearTimeout(timer)
 }
 
 async function answer(

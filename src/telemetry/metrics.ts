@@ -152,7 +152,6 @@ export class ChargingMetrics {
   private reordered = 0
   private late = 0
   private unknown = 0
-  private readonly expired = new CountBy(ccrContexts)
   private readonly grantedUnits = new Map<UnitType, CountBy>(unitLabels.map(unit => [unit, new CountBy()]))
   private readonly usedUnits = new Map<UnitType, CountBy>(unitLabels.map(unit => [unit, new CountBy()]))
   private readonly chargedMicros = new Map<string, CountBy>()
@@ -182,10 +181,6 @@ export class ChargingMetrics {
 
   unknownSession(): void {
     this.unknown++
-  }
-
-  sessionExpired(context: CcrContext): void {
-    this.expired.add(context)
   }
 
   granted(unit: UnitType, offer: string, amount: bigint): void {
@@ -228,9 +223,6 @@ export class ChargingMetrics {
       new Family('ocs_sessions_open', 'Open sessions in the store.', 'gauge', () =>
         this.sessionsOpen ? [{ labels: {}, value: this.sessionsOpen() }] : [],
       ),
-      new Family('ocs_sessions_expired_total', 'Sessions that ended by silence.', 'counter', () =>
-        this.expired.samples('context'),
-      ),
       new Family('ocs_granted_units_total', 'Units granted, by unit and offer.', 'counter', () =>
         byUnit(this.grantedUnits),
       ),
@@ -254,12 +246,59 @@ const unitLabels: readonly UnitType[] = ['octets', 'seconds', 'events']
 const byUnit = (units: ReadonlyMap<UnitType, CountBy>): Sample[] =>
   Array.from(units, ([unit, counts]) => counts.samples('offer', { unit })).flat()
 
+/** What came due by itself. */
+export class ExpiryCounts {
+  private releases = 0
+  private silences = 0
+  private buckets = 0
+  private skews = 0
+  private defects = 0
+
+  released(): void {
+    this.releases++
+  }
+
+  silent(): void {
+    this.silences++
+  }
+
+  bucketExpired(): void {
+    this.buckets++
+  }
+
+  skew(): void {
+    this.skews++
+  }
+
+  defect(): void {
+    this.defects++
+  }
+
+  families(): Family[] {
+    return [
+      counter('ocs_holds_expired_total', 'Holds that ended before their session did.', () => this.releases),
+      counter('ocs_sessions_expired_total', 'Sessions that ended by silence.', () => this.silences),
+      counter('ocs_buckets_expired_total', 'Buckets whose time was over.', () => this.buckets),
+      counter(
+        'ocs_clock_step_total',
+        "Sweeps that did nothing, because this machine's clock and the store's differ by over 30 s.",
+        () => this.skews,
+      ),
+      counter(
+        'ocs_store_defects_total',
+        'Accounts that the sweeper could not work on: their data is damaged.',
+        () => this.defects,
+      ),
+    ]
+  }
+}
+
 /** `ocs_store_*`; handed to balance/. */
 export class StoreCounts implements StoreMetrics {
   private readonly durations = new Map<string, Buckets>()
   private readonly errors = new CountBy(storeErrorClasses)
   private retries = 0
-  private isUp = false
+  private readonly connections = [false]
   /** The store keeps what the configuration promises; checked at start and now and then. */
   durabilityOk = true
   /** Store's clock less ours, seconds; undefined until measured. */
@@ -282,12 +321,27 @@ export class StoreCounts implements StoreMetrics {
   }
 
   up(up: boolean): void {
-    this.isUp = up
+    this.connections[0] = up
+  }
+
+  /** For a further connection to the same store: `ocs_store_up` is 1 when all of them are up. */
+  connection(): StoreMetrics {
+    const index = this.connections.push(false) - 1
+    return {
+      call: (script, seconds) => this.call(script, seconds),
+      error: errorClass => this.error(errorClass),
+      retry: () => this.retry(),
+      up: up => {
+        this.connections[index] = up
+      },
+    }
   }
 
   families(): Family[] {
     return [
-      gauge('ocs_store_up', '1 when the store is connected.', () => Number(this.isUp)),
+      gauge('ocs_store_up', '1 when every connection to the store is up.', () =>
+        Number(this.connections.every(Boolean)),
+      ),
       gauge('ocs_store_durability_ok', '1 when the store keeps what `durability` promises.', () =>
         Number(this.durabilityOk),
       ),
@@ -425,6 +479,7 @@ export class Metrics {
   readonly registry = new Registry()
   readonly ccr = new CcrMetrics()
   readonly charging = new ChargingMetrics()
+  readonly expiry = new ExpiryCounts()
   readonly store = new StoreCounts()
   readonly ledger = new LedgerMetrics()
   readonly operation = new OperationMetrics()
@@ -444,6 +499,7 @@ export class Metrics {
     const families = [
       ...this.ccr.families(),
       ...this.charging.families(),
+      ...this.expiry.families(),
       ...this.store.families(),
       ...this.ledger.families(),
       ...this.operation.families(options.version),

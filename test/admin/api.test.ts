@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { routes } from '../../src/admin/routes.js'
 import { BalanceUnavailableError } from '../../src/balance/store.js'
-import { type Reply, startAdmin, type TestAdmin } from '../support/admin.js'
+import { type Reply, startAdmin, type TestAdmin, token } from '../support/admin.js'
 
 const anna = {
   id: 'anna',
@@ -216,4 +216,17 @@ void t.test('a port that is taken is refused with the key that names it', async 
     typeof startAdminApi
   >[0]
   await t.rejects(startAdminApi(options), { message: /key admin of the configuration\): the port is taken/ })
+})
+
+void t.test('an import whose client stalls does not hold up the end of the daemon, and is no defect', async t => {
+  const { url, api, errors, store } = await startAdmin(t)
+  const socket = connect(Number(new URL(url).port), '127.0.0.1')
+  const head = `host: x\r\nauthorization: Bearer ${token}\r\ncontent-type: text/csv\r\ntransfer-encoding: chunked`
+  const rows = 'account,msisdn,imsi,offer,balance,currency\nanna,491701,,payg,5.00,EUR\n'
+  socket.write(`POST /v1/import HTTP/1.1\r\n${head}\r\n\r\n${rows.length.toString(16)}\r\n${rows}\r\n`)
+  while ((await store.accounts.show('anna')) === undefined) await new Promise(setImmediate)
+  const cut = once(socket, 'close')
+  await api.close(1)
+  await cut
+  t.same(errors, [])
 })

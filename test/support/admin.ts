@@ -2,6 +2,7 @@
 import { pino } from 'pino'
 import type { Test } from 'tap'
 import { startAdminApi } from '../../src/admin/api.js'
+import type { HttpService } from '../../src/admin/http.js'
 import type { AdminServices } from '../../src/admin/services.js'
 import type { NewBucket } from '../../src/balance/types.js'
 import { systemClock } from '../../src/clock.js'
@@ -11,6 +12,9 @@ import { startStore, type TestStore } from './store.js'
 export const token = 'a-token-of-thirty-two-characters-x'
 
 export interface TestAdmin {
+  readonly api: HttpService
+  /** Lines of the log from level error on. */
+  readonly errors: string[]
   readonly url: string
   readonly store: TestStore
   readonly recharged: string[]
@@ -35,6 +39,7 @@ const bucket = (now: number): NewBucket => ({
 export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}): Promise<TestAdmin> {
   const store = await startStore(t)
   const recharged: string[] = []
+  const errors: string[] = []
   const services: AdminServices = {
     accounts: store.accounts,
     newBuckets: (offer, now) => (offer === 'payg' ? [] : offer === 'bundle-5gb' ? [bucket(now)] : undefined),
@@ -78,12 +83,14 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
     token,
     version: '0.1.0',
     services,
-    log: pino({ level: 'silent' }),
+    log: pino({ level: 'error' }, { write: line => errors.push(line) }),
     clock: systemClock,
   })
   t.teardown(() => api.close())
   const url = `http://127.0.0.1:${api.port}`
   return {
+    api,
+    errors,
     url,
     store,
     recharged,

@@ -119,3 +119,15 @@ void t.test('one CCR in 16 is timed by stage', t => {
   t.equal(Array.from({ length: 160 }, () => ccr.sampled()).filter(Boolean).length, 10)
   t.end()
 })
+
+void t.test('the store is up when each of its connections is', async t => {
+  const { metrics } = metricsWith()
+  const second = metrics.store.connection()
+  const up = async (): Promise<string | undefined> => /\nocs_store_up (\d)/.exec(await metrics.scrape())?.[1]
+  metrics.store.up(true)
+  t.equal(await up(), '0')
+  second.up(true)
+  t.equal(await up(), '1')
+  second.up(false)
+  t.equal(await up(), '0')
+})
