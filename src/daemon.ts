@@ -3,6 +3,7 @@
  * resolves; what it cannot serve it refuses with a StartRefusal that says why and what to do.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Logger } from 'pino'
@@ -11,21 +12,29 @@ import { startHealth, type HttpService } from './admin/http.js'
 import { importRows } from './admin/import.js'
 import { Readiness } from './admin/readiness.js'
 import { readCsv } from './admin/rows.js'
-import type { ReloadOutcome, StatusView } from './admin/services.js'
+import type { AuditView, ReloadOutcome, StatusView } from './admin/services.js'
 import { readOrMakeToken } from './admin/token.js'
 import { RedisAccounts } from './balance/accounts.js'
 import { Balance } from './balance/balance.js'
+import { DueLists } from './balance/due.js'
 import { Identities } from './balance/identities.js'
+import { Journal } from './balance/journal.js'
+import { partitionOf } from './balance/keys.js'
+import { Leases } from './balance/leases.js'
+import { Snapshot } from './balance/snapshot.js'
 import { onceForStore, originStateId } from './balance/node-state.js'
 import { BalanceUnavailableError, Store } from './balance/store.js'
 import type { Accounts, NewBucket } from './balance/types.js'
 import { ChargingFunction } from './charging/charging.js'
+import { Expiry } from './charging/expiry.js'
 import { systemClock, type Clock } from './clock.js'
 import type { Config, ListenAddress } from './config/config.js'
 import { formatFault } from './config/yaml.js'
 import { loadDictionary } from './diameter/dictionary.js'
 import { DiameterCounters } from './diameter/metrics.js'
 import { DiameterServer } from './diameter/server.js'
+import { audit } from './ledger/audit.js'
+import { LedgerWriter } from './ledger/writer.js'
 import { CreditControl } from './gy/credit-control.js'
 import type { Catalog } from './rating/catalog.js'
 import { loadCatalog } from './rating/load.js'
@@ -105,11 +114,39 @@ export async function startDaemon(options: {
     if (embedded) endings.push(() => embedded.stop())
     const store = await openStore(config, embedded, metrics, log, clock, endings)
     const background = await openStore(config, embedded, metrics, log, clock, endings)
-    void background
     const { partitions } = config.store
     const balance = new Balance(store, partitions, config.charging, clock)
     const identities = new Identities(store, balance)
     const accounts = new RedisAccounts(store, partitions, config.charging, clock)
+    const journal = new Journal(background, partitions, clock)
+    const leases = new Leases({ store: background, partitions, id: daemonId(config), clock, log })
+    const writer = new LedgerWriter({
+      journal,
+      leases,
+      directory: config.journal.directory,
+      rotateOctets: config.journal.rotateOctets,
+      keepMs: config.journal.keepMs,
+      clock,
+      log,
+      metrics: metrics.ledger,
+    })
+    const expiry = new Expiry({
+      due: new DueLists(background, clock),
+      partitions,
+      leases,
+      identities,
+      keepSilentMs: config.charging.keepSilentMs,
+      clock,
+      log,
+      metrics: metrics.expiry,
+      offset: () => clock.now() - Date.now(), // a business clock that is not the machine's
+      appended: partition => writer.hint(partition),
+    })
+    metrics.ledger.backlog = () => writer.backlog.entries
+    metrics.charging.sessionsOpen = () => expiry.sessionsOpen
+    await writer.open().catch((error: unknown) => {
+      throw new StartRefusal([`journal.directory: ${messageOf(error)}`])
+    })
     readiness.watch('store', () => (store.ready ? embedded?.trouble() : 'the store is not connected'))
 
     const charging = new ChargingFunction({
@@ -118,7 +155,10 @@ export async function startDaemon(options: {
       config: config.charging,
       clock,
       metrics: metrics.charging,
-      hints: { entry: () => undefined, due: () => undefined },
+      hints: {
+        entry: account => writer.hint(partitionOf(account, partitions)),
+        due: (account, at) => expiry.hint(partitionOf(account, partitions), at),
+      },
       catalog: () => catalog,
     })
     const diameter = new DiameterServer({
@@ -161,6 +201,29 @@ export async function startDaemon(options: {
 
     const seeded = await seed(config, accounts, bucketsOf, catalog, clock, store, log)
 
+    await leases.start()
+    endings.push(() => leases.stop())
+    writer.start()
+    endings.push(() => writer.stop())
+    expiry.start()
+    endings.push(() => expiry.stop())
+
+    const proveBalances = async (): Promise<AuditView> => {
+      const directories = [config.journal.directory]
+      const result = await audit({ directories, journal, snapshot: new Snapshot(background, partitions, clock) })
+      metrics.ledger.audited(result.problemCount, clock.now())
+      if (!result.ok)
+        log.error(
+          { event: 'audit_failed', problems: result.problemCount, first: result.problems[0] },
+          'the ledger and the balances differ',
+        )
+      return {
+        accounts: result.accounts,
+        entries: result.entries,
+        violations: result.problems.map(({ account, what, where }) => `account ${account}: ${what} (${where})`),
+      }
+    }
+
     const status = (): StatusView => ({
       version,
       started,
@@ -186,7 +249,7 @@ export async function startDaemon(options: {
           newBuckets: bucketsOf,
           catalog: () => catalogView(catalog),
           reload: () => Promise.resolve(reload()),
-          audit: () => Promise.reject(new Error('not joined yet')),
+          audit: proveBalances,
           peers: () =>
             diameter.peers().map(peer => ({
               name: peer.name,
@@ -369,6 +432,17 @@ async function listening(service: Promise<HttpService>, endings: (() => Promise<
   } catch (error) {
     throw new StartRefusal([messageOf(error)])
   }
+}
+
+/** Tells this daemon from others on the same store, over its restarts. */
+function daemonId(config: Config): string {
+  const file = join(config.data, 'daemon.id')
+  try {
+    writeFileSync(file, `${randomUUID()}\n`, { flag: 'wx' })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+  return readFileSync(file, 'utf8').trim()
 }
 
 const portsFile = (config: Config): string => join(config.data, 'ports.json')

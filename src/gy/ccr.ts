@@ -71,19 +71,6 @@ export const requestTypes: Readonly<Record<number, RequestType>> = {
 
 const Reason = { THRESHOLD: 0, FINAL: 2 } as const
 
-/** AVPs that RFC 8506 section 10.1 gives no place in a CCR. */
-const forbiddenAvps = [
-  'CC-Session-Failover',
-  'Check-Balance-Result',
-  'Cost-Information',
-  'Credit-Control-Failure-Handling',
-  'Direct-Debiting-Failure-Handling',
-  'Final-Unit-Indication',
-  'Granted-Service-Unit',
-  'QoS-Final-Unit-Indication',
-  'Validity-Time',
-] as const
-
 /** A CCR that passed the door: what the answer needs of the message, and what charging is asked. */
 export interface ReadCcr {
   readonly sessionId: string
@@ -156,7 +143,6 @@ export class CcrReader {
       ccSubSessionId: ['CC-Sub-Session-Id', 'raw'],
       proxyInfo: ['Proxy-Info', 'raw'],
     })
-    for (const name of forbiddenAvps) this.shape.add(dictionary.avp(name), 0, 0)
   }
 
   /**

@@ -29,7 +29,7 @@ function exercise({ metrics, diameter }: ReturnType<typeof metricsWith>): void {
   const { charging, store, ledger, operation } = metrics
   charging.duplicate()
   charging.sessionsOpen = () => 7
-  charging.sessionExpired('data')
+  metrics.expiry.silent()
   for (const offer of ['payg', 'bundle-5gb']) {
     for (const unit of ['octets', 'seconds', 'events'] as const) {
       charging.granted(unit, offer, 10_000_000n)
