@@ -14,10 +14,14 @@ import { storeKey } from './keys.js'
 import { defineScripts, loadScripts, type RedisWithScripts } from './scripts.js'
 
 /** The store could not be asked, or did not answer, until the deadline. What was sent may have been done all the same. */
-export class BalanceUnavailableError extends Error {}
+export class BalanceUnavailableError extends Error {
+  override readonly name = 'BalanceUnavailableError'
+}
 
 /** The store refused what we sent: a defect of ours, or of its data. Sending it again would not help. */
-export class StoreDefectError extends Error {}
+export class StoreDefectError extends Error {
+  override readonly name = 'StoreDefectError'
+}
 
 /** What is counted; telemetry implements it. */
 export interface StoreMetrics {
@@ -33,6 +37,8 @@ export interface StoreAddress {
   readonly socket?: string
 }
 
+const commandTimeoutMs = 1000
+
 type ClientOptions = Omit<RedisOptions, 'replyMapping'>
 
 /** Rule by rule in the README's operations section; a test reads them back. */
@@ -40,7 +46,7 @@ export const clientOptions: ClientOptions = {
   autoResendUnfulfilledCommands: false, // it would charge twice what has no key
   maxRetriesPerRequest: 0, // with the line above: calls in flight fail at once instead of never
   enableOfflineQueue: false, // we wait for `ready` ourselves, with a deadline
-  commandTimeout: 1000,
+  commandTimeout: commandTimeoutMs,
   socketTimeout: 1000, // leaves a frozen master, which commandTimeout does not
   connectTimeout: 1000,
   keepAlive: 5000,
@@ -137,7 +143,8 @@ export class Store {
         throw new BalanceUnavailableError(`the store did not answer ${script} in time`)
       }
       try {
-        const reply = await send(this.redis)
+        const left = deadline - clock.monotonic()
+        const reply = await (left < commandTimeoutMs ? this.within(left, send(this.redis)) : send(this.redis))
         metrics.call(script, (clock.monotonic() - started) / 1000)
         return reply
       } catch (error) {
@@ -195,6 +202,15 @@ export class Store {
     const settings = await this.call('config', deadline, redis => configGet(redis))
     const epoch = await this.call('hget', deadline, redis => redis.hget(storeKey, 'epoch'))
     return { emptied: epoch !== this.epoch, refusals: weaknesses(this.options.config, settings) }
+  }
+
+  /** ioredis would wait for its own timeout, past the deadline. What was sent may be done all the same. */
+  private within<T>(ms: number, call: Promise<T>): Promise<T> {
+    const { clock } = this.options
+    return new Promise((resolve, reject) => {
+      const timer = clock.setTimeout(() => reject(new Error('timed out at the deadline')), ms)
+      call.then(resolve, reject).finally(() => clock.clearTimeout(timer))
+    })
   }
 
   /** Resolves true when the connection is usable, false at the deadline. */
@@ -295,7 +311,7 @@ async function configGet(redis: Redis): Promise<Map<string, string>> {
     'hash-max-listpack-value',
   ]
   try {
-    const flat = (await redis.config('GET', ...(names as [string]))) as string[]
+    const flat = await redis.config('GET', ...(names as [string]))
     return new Map(flat.flatMap((name, i) => (i % 2 === 0 ? [[name, flat[i + 1]!] as const] : [])))
   } catch (error) {
     if (codeOf(error) === 'NOPERM' || codeOf(error) === 'ERR') return new Map()
@@ -309,6 +325,7 @@ function codeOf(error: unknown): string | undefined {
 }
 
 function classify(error: unknown): StoreErrorClass {
+  if (error instanceof TypeError || error instanceof RangeError) return 'defect' // ours, not the connection's
   switch (codeOf(error)) {
     case undefined:
       if (error instanceof TypeError || error instanceof RangeError) return 'defect' // ours, not the connection's
