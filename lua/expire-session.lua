@@ -66,7 +66,7 @@ end
 repay(book)
 local wrong = defect(book)
 if wrong then return 'defect ' .. wrong end
-local outcome = force and 'ended' or silent and 'silent' or 'released'
+local outcome = force and 'ended' or silent and 'silent' or #released > 0 and 'released' or 'early' -- only put back with its later time
 local account_out, session_out = { 'funds', '' }, {}
 for id, bucket in pairs(book.changed) do account_out[#account_out + 1], account_out[#account_out + 2] = 'bucket:' .. id, write_bucket(bucket) end
 for _, line in ipairs(released) do session_out[#session_out + 1], session_out[#session_out + 2] = 'line:' .. line.key, write_line(line) end

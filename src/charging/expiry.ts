@@ -164,12 +164,12 @@ export class Expiry {
           return
         }
       }
-      if (due.length < membersOfOneRead) {
-        const next = list[due.length]?.at ?? Infinity
-        if (next < this.next[partition]!) this.next[partition] = next
-        if (stuck > 0) this.again(partition)
-        return
-      }
+      // What lives on stands in the list again, with a new time: only a look that finds nothing due knows what is next.
+      if (due.length > 0) continue
+      const next = list[0]?.at ?? Infinity
+      if (next < this.next[partition]!) this.next[partition] = next
+      if (stuck > 0) this.again(partition)
+      return
     }
   }
 
