@@ -155,7 +155,7 @@ for (const fails of ['write', 'sync'] as const) {
         files: disk,
         keepMs: 0,
         log: pino({ level: 'error' }, { write: (line: string) => void said.push(line) }),
-        metrics: { written: () => undefined, trimmed: () => undefined, writeError: () => void errors++ },
+        metrics: { written: () => undefined, trimmed: () => undefined, writeError: () => errors++ },
       })
       await someCharges(t, store, 'a')
       await writer.flush()
@@ -190,7 +190,7 @@ t.test('trouble is said once, and the writer comes back by itself', async t => {
     gatherMs: 1,
     slowMs: 20,
     log: pino({ level: 'error' }, { write: (line: string) => void said.push(line) }),
-    metrics: { written: () => undefined, trimmed: () => undefined, writeError: () => void errors++ },
+    metrics: { written: () => undefined, trimmed: () => undefined, writeError: () => errors++ },
   })
   await someCharges(t, store, 'a')
   writer.start()

@@ -163,7 +163,8 @@ export class WriterProcess {
   /** @param fileKiB most size of a file, by the shell's limit: writes beyond fail with EFBIG */
   static async start(t: Test, options: ChildOptions, fileKiB?: number): Promise<WriterProcess> {
     const script = fileURLToPath(new URL('ledger-process.ts', import.meta.url))
-    const limit = fileKiB === undefined ? '' : `ulimit -f ${fileKiB}; trap '' XFSZ; `
+    // tap's preload, which comes with NODE_OPTIONS, ends a process on SIGXFSZ; Node ignores it.
+    const limit = fileKiB === undefined ? '' : `unset NODE_OPTIONS; ulimit -f ${fileKiB}; `
     const child = spawn(
       'bash',
       ['-c', `${limit}exec "$0" "$@"`, process.execPath, '--import=tsx', script, JSON.stringify(options)],
