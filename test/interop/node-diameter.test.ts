@@ -12,6 +12,7 @@
 import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
+import type { Micros } from '../../src/units.js'
 import { startTestDaemon } from '../support/daemon.js'
 import { SkippingClock } from '../support/skipping-clock.js'
 
@@ -127,7 +128,7 @@ t.test('node-diameter is granted, charged, watched, and told good-bye', async t 
   // 5 GB cost 50.00: with that, the grants do not fit in 32 bits.
   const account = (await daemon.daemon.accounts.find({ type: 'msisdn', value: subscriber }))!.account
   await daemon.daemon.accounts.recharge({
-    ...{ account: account.id, amount: 195_000_000n, currency: 'EUR' },
+    ...{ account: account.id, amount: 195_000_000n as Micros, currency: 'EUR' },
     ...{ channel: 'test', reference: '1', actor: 'test' },
   })
   const client = await Client.connect(t, daemon.port)

@@ -20,15 +20,21 @@ export interface Wire {
   closed(): Promise<void>
 }
 
-/** Ends with `t`. */
-export async function listenIn(t: Test, daemonPort: number): Promise<Wire> {
+/**
+ * Ends with `t`.
+ *
+ * @param onMessage called after each message is kept
+ */
+export async function listenIn(t: Test, daemonPort: number, onMessage?: () => void): Promise<Wire> {
   const messages: WireMessage[] = []
   const closings: Promise<unknown>[] = []
   const listener = createServer({ noDelay: true }, client => {
     const connection = closings.length
     const server = connect({ host: '127.0.0.1', port: daemonPort, noDelay: true })
-    const record = (from: WireMessage['from']) => (octets: Buffer) =>
-      void messages.push({ connection, from, octets: Buffer.from(octets) })
+    const record = (from: WireMessage['from']) => (octets: Buffer) => {
+      messages.push({ connection, from, octets: Buffer.from(octets) })
+      onMessage?.()
+    }
     pass(client, server, record('client'))
     pass(server, client, record('server'))
     closings.push(new Promise(resolve => server.once('close', resolve)))
