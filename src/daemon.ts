@@ -113,7 +113,10 @@ export async function startDaemon(options: {
     const embedded = config.store.kind === 'embedded' ? await startEmbedded(config, log, clock) : undefined
     if (embedded) endings.push(() => embedded.stop())
     const store = await openStore(config, embedded, metrics, log, clock, endings)
+    // Bulk reads have a connection of their own, so that no charge waits behind one.
     const background = await openStore(config, embedded, metrics, log, clock, endings)
+    metrics.store.restarts = () => embedded?.restarts() ?? 0
+    metrics.store.clockSkew = () => (store.offset === undefined ? undefined : store.offset / 1000)
     const { partitions } = config.store
     const balance = new Balance(store, partitions, config.charging, clock)
     const identities = new Identities(store, balance)
@@ -328,7 +331,7 @@ async function openStore(
     config: config.store,
     address: embedded ? { socket: embedded.socket } : {},
     log,
-    metrics: metrics.store,
+    metrics: metrics.store.connection(),
     clock,
   })
   endings.push(() => store.close())
