@@ -22,7 +22,7 @@ export const silent = pino({ level: 'silent' })
 
 export const allPartitions = {
   owned: new Set(Array.from({ length: partitions }, (_, p) => p)),
-  listen: () => undefined,
+  listen: (): void => undefined,
 }
 
 export function aFolder(t: Test): string {
