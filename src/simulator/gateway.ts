@@ -62,7 +62,7 @@ export class Gateway implements CcrNode {
   /** Open ones, the first is preferred. */
   readonly connections: GatewayConnection[] = []
   private readonly started: number
-  private sessions = 0
+  private sessions = Math.floor(Math.random() * 0x7fffffff)
   private endToEnd: number
 
   constructor(readonly options: GatewayOptions) {

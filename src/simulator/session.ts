@@ -44,8 +44,8 @@ export interface SessionOptions {
   readonly unit: Unit
   readonly subscriptionIds: readonly (readonly [SubscriptionIdType, string])[]
   readonly sessionId?: string
-  /** Told after each answer, when the lines know it already. */
-  readonly onExchange?: (exchange: Exchange) => void
+  /** Told after each answer, when the lines know it already; the session goes on when it is done. */
+  readonly onExchange?: (exchange: Exchange) => void | Promise<void>
 }
 
 const SUCCESS = 2001
@@ -116,12 +116,22 @@ export class GatewaySession {
     return line.state !== 'blocked'
   }
 
+  /** Asks for a blocked line now and then, until traffic passes or the session has ended. */
+  async keepAsking(ratingGroup: number | undefined, everyMs: number): Promise<void> {
+    const { clock } = this.options.gateway
+    while (this.state === 'open' && !(await this.askAgain(ratingGroup))) {
+      await new Promise<void>(resolve => void clock.setTimeout(resolve, everyMs))
+    }
+  }
+
   /** CCR-T: reports all that was used and ends the session. */
   async end(): Promise<void> {
     if (this.state !== 'open') return
+    // What was never granted has nothing to report.
+    const served = this.lines.filter(({ granted, used }) => granted > 0n || used > 0n)
     await this.request(
       'terminate',
-      this.lines.map(line => [line, serviceOf(line, { reason: Reason.FINAL })]),
+      served.map(line => [line, serviceOf(line, { reason: Reason.FINAL })]),
     )
     this.close()
   }
@@ -165,7 +175,7 @@ export class GatewaySession {
       answer,
       parts.map(([line]) => line),
     )
-    onExchange?.({ request, answer })
+    await onExchange?.({ request, answer })
   }
 
   /** Any code but 2001 at command level ends the session (Credit-Control-Failure-Handling TERMINATE). */
