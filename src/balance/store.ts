@@ -65,12 +65,15 @@ export interface StoreCheck {
   readonly warnings: readonly string[]
 }
 
+/** Both clocks are read in whole milliseconds, and a timer may ring one early. */
+const wholeMs = 3
 const offsetIntervalMs = 10_000
 
 export class Store {
   readonly redis: RedisWithScripts
   /** Redis time less our clock's, ms; undefined until it was measured. */
   offset: number | undefined
+  private offsetError = 0
   private closed = false
   private offsetTimer: { cancel(): void } | undefined
   private readonly waiting = new Set<() => void>()
@@ -117,9 +120,12 @@ export class Store {
     return this.redis.status === 'ready' && this.offset !== undefined
   }
 
-  /** A moment of our clock (ms since 1970) as the store's clock shows it. */
+  /**
+   * A moment of our clock (ms since 1970) as the store's clock shows it, at the earliest: after a deadline that we told
+   * somebody is over, nothing may be held, so what the measurement leaves open is taken off.
+   */
   storeTime(at: Millis): Millis {
-    return Math.round(at + (this.offset ?? 0))
+    return Math.floor(at + (this.offset ?? 0) - this.offsetError) - wholeMs
   }
 
   async close(): Promise<void> {
@@ -247,6 +253,7 @@ export class Store {
       const after = Date.now()
       const store = Number(seconds) * 1000 + Number(microseconds) / 1000
       this.offset = store - (before + after) / 2
+      this.offsetError = (after - before) / 2
       for (const wake of [...this.waiting]) wake()
     } catch {
       // The next `ready`, or the next round, measures again.
