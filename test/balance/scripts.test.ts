@@ -207,6 +207,7 @@ t.test('every script is in the table, with the key that makes it safe to repeat'
     const command = name.replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase())
     t.notOk(command in plain, `${command} is not something that the client has itself`)
   }
+  t.end()
 })
 
 for (const name of scripts.keys()) {
@@ -245,6 +246,7 @@ for (const name of scripts.keys()) {
       'no number leaves by a way that keeps 14 digits',
     )
     t.same(globals(scripts.get(name)!.lua), [], 'nothing global is set')
+    t.end()
   })
 }
 
@@ -256,6 +258,7 @@ for (const file of readdirSync(new URL('include/', folder))) {
     const code = text.replaceAll(/--\[\[.*?\]\]/gs, '')
     const top = code.split('\n').filter(line => !/^(local |--|end$|\}|\s|$)/.test(line))
     t.same(top, [], 'all it defines is local')
+    t.end()
   })
 }
 

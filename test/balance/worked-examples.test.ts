@@ -6,8 +6,7 @@ import type { ChargeAnswer, LineOutcome } from '../../src/balance/balance.js'
 import { aProgram, Session, type Step } from '../support/charging.js'
 import { startStore } from '../support/store.js'
 
-const { balance, accounts, redis } = await startStore(t)
-void redis
+const { balance, accounts } = await startStore(t)
 
 const payg = aProgram({ step: 100_000n, num: 1000n, den: 1n })
 const bundle = aProgram({ step: 100_000n, num: 1000n, den: 1n, buckets: ['data'] })
