@@ -4,6 +4,7 @@
  */
 import { identityKey, sessionIndexKey } from './keys.js'
 import type { Balance, Profile } from './balance.js'
+import type { Timer } from '../clock.js'
 import type { Store } from './store.js'
 import type { Identity } from './types.js'
 
@@ -18,6 +19,9 @@ export interface Owner {
   readonly account: string
   readonly number: string
 }
+
+const mostClosings = 64
+const closingMs = 100
 
 /** A Map that forgets what was not asked for longest. */
 class Recent<V> {
@@ -46,6 +50,9 @@ export class Identities {
   private readonly owners: Recent<Owner>
   private readonly profiles: Recent<Profile>
   private readonly sessions: Recent<Owner>
+  /** Index keys of sessions that ended. */
+  private readonly closing: string[] = []
+  private closingTimer: Timer | undefined
 
   constructor(
     private readonly store: Store,
@@ -122,11 +129,26 @@ export class Identities {
     )
   }
 
-  /** The entry stays as long as the session's state: a late report without Subscription-Id still finds its account. */
-  closeSession(sessionId: string, keepMs: number): void {
-    this.sessions.delete(sessionId)
-    // Lost, it leaves an entry behind that nobody reads; not worth a wait.
-    this.store.redis.pexpire(sessionIndexKey(sessionId), keepMs).catch(() => undefined)
+  /**
+   * The session has ended. Its entry goes soon, many at a time; here it is remembered for a while, so that a late report without
+   * Subscription-Id mostly finds its account still.
+   */
+  closeSession(sessionId: string): void {
+    this.closing.push(sessionIndexKey(sessionId))
+    if (this.closing.length >= mostClosings) this.unlinkClosed()
+    else this.closingTimer ??= this.store.later(() => this.unlinkClosed(), closingMs)
+  }
+
+  /** The session ended by silence: its client may still come back and report, so the entry stays as long as the session's state. */
+  keepSilentSession(sessionId: string, keepMs: number): void {
+    this.store.redis.pexpire(sessionIndexKey(sessionId), keepMs).catch(() => undefined) // lost, an entry stays that nobody reads
+  }
+
+  private unlinkClosed(): void {
+    this.closingTimer?.cancel()
+    this.closingTimer = undefined
+    const keys = this.closing.splice(0)
+    if (keys.length > 0) this.store.redis.unlink(...keys).catch(() => undefined) // the same
   }
 }
 

@@ -7,7 +7,7 @@
 import { randomUUID } from 'node:crypto'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
-import type { Clock } from '../clock.js'
+import type { Clock, Timer } from '../clock.js'
 import type { StoreConfig } from '../config/config.js'
 import type { Millis } from '../units.js'
 import { storeKey } from './keys.js'
@@ -75,7 +75,7 @@ export class Store {
   offset: number | undefined
   private offsetError = 0
   private closed = false
-  private offsetTimer: { cancel(): void } | undefined
+  private offsetTimer: Timer | undefined
   private readonly waiting = new Set<() => void>()
 
   constructor(
@@ -126,6 +126,13 @@ export class Store {
    */
   storeTime(at: Millis): Millis {
     return Math.floor(at + (this.offset ?? 0) - this.offsetError) - wholeMs
+  }
+
+  /** Something small that can wait; not at all once the store is closed. */
+  later(work: () => void, ms: number): Timer {
+    return this.options.clock.setTimeout(() => {
+      if (!this.closed) work()
+    }, ms)
   }
 
   async close(): Promise<void> {

@@ -146,7 +146,7 @@ export class ChargingFunction {
           this.chargeAs(found, request, catalog, service, deadline),
           identities.openSession(request.sessionId, found, deadline),
         ])
-        if (outcome.status !== 'answered' && outcome.status !== 'busy') identities.closeSession(request.sessionId, 0)
+        if (outcome.status !== 'answered' && outcome.status !== 'busy') identities.closeSession(request.sessionId)
         return outcome
       }
       const outcome = await this.chargeAs(found, request, catalog, service, deadline)
@@ -155,7 +155,7 @@ export class ChargingFunction {
         outcome.status === 'answered' &&
         request.profile.subscriptionId !== 'always'
       ) {
-        identities.closeSession(request.sessionId, config.keepClosedMs)
+        identities.closeSession(request.sessionId)
       }
       return outcome
     } catch (error) {

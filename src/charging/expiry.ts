@@ -30,7 +30,7 @@ export interface ExpiryOptions {
   readonly partitions: number
   readonly leases: Pick<Leases, 'owned'>
   /** Told of each session that ended by silence. */
-  readonly identities: { closeSession(sessionId: string, keepMs: number): void }
+  readonly identities: { keepSilentSession(sessionId: string, keepMs: number): void }
   readonly keepSilentMs: number
   /** Business time. */
   readonly clock: Clock
@@ -203,10 +203,10 @@ export class Expiry {
         break
       case 'silent':
         metrics.silent()
-        identities.closeSession(id, keepSilentMs)
+        identities.keepSilentSession(id, keepSilentMs)
         break
       case 'gone': // without its state nobody needs the index entry, either
-        if (kind === 'session') identities.closeSession(id, keepSilentMs)
+        if (kind === 'session') identities.keepSilentSession(id, keepSilentMs)
         return 'done'
       case 'expired':
         metrics.bucketExpired()
