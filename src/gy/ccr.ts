@@ -269,7 +269,9 @@ export class CcrReader {
 
   private usedAvp(type: keyof typeof unitAvps, amount: bigint): Buffer {
     const { dictionary } = this
-    const value = type === 'seconds' ? Number(amount > 0xffffffffn ? 0xffffffffn : amount) : amount
+    // A sum of several may be more than its AVP can say.
+    const most = type === 'seconds' ? 2n ** 32n - 1n : 2n ** 64n - 1n
+    const value = amount > most ? most : amount
     return wrapIn(dictionary.avp('Used-Service-Unit'), encodeAvp(dictionary, unitAvps[type], value))
   }
 
