@@ -198,6 +198,14 @@ const requests: Row[] = [
     send: ccr({ session: session('b'), type: 2, number: 2, more: [mscc(30, used(['CC-Total-Octets', 2n ** 60n]))] }),
     expect: '5004 Used-Service-Unit',
   },
+  {
+    name: 'more usage than an AVP can say',
+    send: ccr({
+      ...{ session: session('b'), type: 2, number: 3 },
+      more: [mscc(30, used(['CC-Total-Octets', 2n ** 64n - 1n]), used(['CC-Total-Octets', 2n ** 64n - 1n]))],
+    }),
+    expect: '5004 Used-Service-Unit',
+  },
   // Malformed.
   {
     name: 'a mandatory AVP of a vendor, unknown here',
