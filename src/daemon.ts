@@ -280,7 +280,7 @@ export async function startDaemon(options: {
     }
     writePorts(config, addresses)
     endings.push(() => rmSync(portsFile(config), { force: true }))
-    watchStore(store, config, readiness, metrics, log, clock, endings)
+    watchStore(store, readiness, metrics, log, clock, endings)
     readiness.set('starting', undefined)
 
     let stopping: Promise<void> | undefined
@@ -359,7 +359,6 @@ function storeName({ store }: Config): string {
 /** Looks now and then whether the store still is what it was at the start: settings, and that nobody emptied it. */
 function watchStore(
   store: Store,
-  config: Config,
   readiness: Readiness,
   metrics: Metrics,
   log: Logger,
@@ -394,7 +393,6 @@ function watchStore(
     ended = true
     clock.clearTimeout(timer)
   })
-  void config
 }
 
 /** The demo subscribers of the configuration's folder go into a new embedded store, once. */

@@ -31,12 +31,17 @@ async function main(): Promise<void> {
     return
   }
   const outcome = loadConfig(file)
-  if ('faults' in outcome) return refuse(outcome.faults.map(formatFault))
+  if ('faults' in outcome) {
+    refuse(outcome.faults.map(formatFault))
+    return
+  }
   const { config } = outcome
-  const { log, dropped, flush } = createLog(config.log)
+  const output = createLog(config.log)
+  const { log } = output
+  const flush = (): void => output.flush()
   let daemon: Daemon
   try {
-    daemon = await startDaemon({ config, log, logDropped: dropped })
+    daemon = await startDaemon({ config, log, logDropped: () => output.dropped() })
   } catch (error) {
     flush()
     refuse(

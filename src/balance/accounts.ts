@@ -297,7 +297,7 @@ export class RedisAccounts implements Accounts {
   }
 
   private deadline(): number {
-    return this.clock.monotonic() + this.patienceMs
+    return this.store.deadlineIn(this.patienceMs)
   }
 }
 

@@ -69,7 +69,7 @@ export interface ChargeAnswer {
   /** `reordered`: not the number after the last. `again`: the first answer. `old`: a repeat whose answer is no longer kept. */
   readonly how: 'new' | 'reordered' | 'again' | 'mismatch' | 'old'
   /** `ended`: the session has ended, its usage is charged late. `reported`: past the deadline, booked but nothing granted. */
-  readonly outcome: 'ok' | 'refused' | 'barred' | 'ended' | 'reported'
+  readonly outcome: 'ok' | 'refused' | 'barred' | 'terminated' | 'ended' | 'reported'
   /** Of this request; `overrun` is the part that nothing paid. */
   readonly cost: Micros
   readonly overrun: Micros

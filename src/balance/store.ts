@@ -128,6 +128,11 @@ export class Store {
     return Math.floor(at + (this.offset ?? 0) - this.offsetError) - wholeMs
   }
 
+  /** This moment and `ms`, by the clock that `call` compares with. */
+  deadlineIn(ms: number): number {
+    return this.options.clock.monotonic() + ms
+  }
+
   /** Something small that can wait; not at all once the store is closed. */
   later(work: () => void, ms: number): Timer {
     return this.options.clock.setTimeout(() => {

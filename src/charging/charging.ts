@@ -76,7 +76,7 @@ export type CreditOutcome =
   /** Every line of a CCR-I failed: no session. The first one says why. */
   | { readonly status: 'refused'; readonly how: string; readonly lines: readonly LineOutcome[] }
   /** `ended`: the session has ended; what was used is charged late. `busy`: nothing new was held, ask again. */
-  | { readonly status: 'barred' | 'ended' | 'busy'; readonly how: string }
+  | { readonly status: 'barred' | 'terminated' | 'ended' | 'busy'; readonly how: string }
   | { readonly status: 'unknown_session' | 'unknown_subscriber' | 'no_identity' | 'unknown_service' | 'not_served' }
   /** Identities of two accounts; the known identity of somebody else in a session. Indexes into `identities`. */
   | { readonly status: 'contradicting_identities'; readonly identities: readonly [number, number] }
@@ -282,7 +282,7 @@ export class ChargingFunction {
     const subscriptions = subscriptionsOf(profile, number)
     const programs: Program[] = []
     const lines: ChargeLine[] = []
-    let content = `${request.type}`
+    let content: string = request.type
     for (const { type, value } of request.identities) content += `|${type}${value}`
     let noted = ''
     for (const line of request.lines) {
@@ -355,7 +355,8 @@ export class ChargingFunction {
       case 'refused':
         return { status: 'refused', how, lines }
       case 'barred':
-        return { status: 'barred', how }
+      case 'terminated':
+        return { status: outcome, how }
       case 'reported':
         return { status: 'busy', how }
       case 'ended':
@@ -401,7 +402,7 @@ const subscriptionsMemo = new WeakMap<Profile, Map<string, readonly ProfileSubsc
 /** Those of the subscriber and of the whole account. */
 function subscriptionsOf(profile: Profile, number: string): readonly ProfileSubscription[] {
   let byNumber = subscriptionsMemo.get(profile)
-  if (!byNumber) subscriptionsMemo.set(profile, (byNumber = new Map()))
+  if (!byNumber) subscriptionsMemo.set(profile, (byNumber = new Map<string, readonly ProfileSubscription[]>()))
   let subscriptions = byNumber.get(number)
   if (!subscriptions) {
     subscriptions = profile.subscriptions.filter(({ subscriber }) => subscriber === number || subscriber === '0')

@@ -48,6 +48,8 @@ export function refusalOf(outcome: CreditOutcome): Refusal | undefined {
       return lineRefusal(outcome.lines.find(line => lineRefusal(line) !== undefined)!)
     case 'barred':
       return { resultCode: ResultCode.END_USER_SERVICE_DENIED, message: 'the account is not in service' }
+    case 'terminated':
+      return { resultCode: ResultCode.USER_UNKNOWN, message: 'the account is terminated' }
     case 'ended':
       return {
         resultCode: ResultCode.UNKNOWN_SESSION_ID,

@@ -43,7 +43,10 @@ export async function startRedis(t: Test, settings: Record<string, string> = {})
   }
   const kill = (signal: NodeJS.Signals): Promise<void> =>
     new Promise(resolve => {
-      if (server.process.exitCode !== null || server.process.signalCode !== null) return resolve()
+      if (server.process.exitCode !== null || server.process.signalCode !== null) {
+        resolve()
+        return
+      }
       server.process.once('exit', () => resolve())
       server.process.kill(signal)
     })
