@@ -121,16 +121,17 @@ export class PatientGateway {
     return this.ways[0]!.gateway.nextEndToEnd()
   }
 
-  /** Sends until it is answered with something else than 3004. @param way index of the daemon to try first */
-  async ask(ccr: CcrInput, way?: number): Promise<Message> {
-    const endToEnd = this.nextEndToEnd()
+  /** Sends until it is answered with something else than 3004. @param sent it went out before, with this identifier */
+  async ask(ccr: CcrInput, sent?: number): Promise<Message> {
+    const endToEnd = sent ?? this.nextEndToEnd()
     const end = Date.now() + requestPatienceMs
     for (let attempt = 0; ; attempt++) {
       if (Date.now() > end) throw new Error(`${ccr.sessionId} ${ccr.number}: no answer after ${attempt} attempts`)
-      const chosen = await this.someWay(attempt === 0 ? way : undefined)
-      if (attempt > 0) this.repeats++
+      const way = await this.someWay()
+      const repeated = attempt > 0 || sent !== undefined
+      if (repeated) this.repeats++
       try {
-        const answer = await this.over(chosen, ccr, endToEnd, attempt > 0)
+        const answer = await this.over(way, ccr, endToEnd, repeated)
         if (answer.resultCode !== 3004) return answer
         this.busy++
         await pause(50)
@@ -220,6 +221,7 @@ export class Load {
     readonly gateways: readonly PatientGateway[],
     subscribers: readonly Subscriber[],
     private readonly random: () => number,
+    private readonly ask = (gateway: PatientGateway, ccr: CcrInput): Promise<Message> => gateway.ask(ccr),
     private readonly pauseMs = 4,
   ) {
     this.running = Promise.all(subscribers.map((each, i) => this.live(each, gateways[i % gateways.length]!)))
@@ -276,7 +278,7 @@ export class Load {
   ): Promise<bigint> {
     const told: Told = { type, number: session.requests.length, octets, result: undefined }
     session.requests.push(told)
-    const answer = await gateway.ask(ccrOf(session, told))
+    const answer = await this.ask(gateway, ccrOf(session, told))
     told.result = answer.resultCode
     this.answered++
     if (answer.resultCode !== 2001) {

@@ -8,10 +8,9 @@ import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import type { Address } from '../../src/simulator/gateway.js'
-import { findTool } from './tools.js'
+import { startRedis, type TestRedis } from './redis.js'
 
 const program = fileURLToPath(new URL('../../src/ocsd.ts', import.meta.url))
 const root = fileURLToPath(new URL('../../', import.meta.url))
@@ -202,32 +201,14 @@ export class OcsdProcess {
   }
 }
 
-export interface TcpRedis {
-  readonly url: string
-  readonly child: ChildProcess
-}
-
-/** A redis-server of the test's own on a free TCP port, as somebody runs it beside the daemons. */
-export async function startTcpRedis(t: Test, settings: Readonly<Record<string, string>> = {}): Promise<TcpRedis> {
-  const command = findTool('redis-server')
-  if (command === undefined) throw new Error('redis-server is not installed: run make setup')
-  const folder = mkdtempSync(join(tmpdir(), 'ocsd-test-'))
+/** A Redis that somebody runs beside the daemons, on a TCP port. */
+export async function startTcpRedis(
+  t: Test,
+  settings: Readonly<Record<string, string>> = {},
+): Promise<{ redis: TestRedis; url: string }> {
   const port = await freePort()
-  const all = { port: String(port), bind: '127.0.0.1', dir: folder, save: '', appendonly: 'no', ...settings }
-  const args = Object.entries(all).flatMap(([name, value]) => [`--${name}`, value])
-  const child = spawn(command, args, { stdio: 'ignore' })
-  const kill = (): void => void child.kill('SIGKILL')
-  process.once('exit', kill)
-  t.teardown(() => {
-    process.off('exit', kill)
-    kill()
-    rmSync(folder, { recursive: true, force: true })
-  })
-  const probe = new Redis({ port, host: '127.0.0.1', retryStrategy: () => 10, maxRetriesPerRequest: null })
-  probe.on('error', () => undefined)
-  await probe.ping()
-  probe.disconnect()
-  return { url: `redis://127.0.0.1:${port}`, child }
+  const redis = await startRedis(t, { port: String(port), bind: '127.0.0.1', ...settings })
+  return { redis, url: `redis://127.0.0.1:${port}` }
 }
 
 /** A port that nobody listens on at this moment. */
