@@ -6,27 +6,28 @@ KEYS[2] session            hash, see include/session-lines.lua
 KEYS[3] due                zset: when an open session must be looked at
 KEYS[4] journal            stream: one entry a request that reached the account
 KEYS[5] ended              hash: marks of sessions that end in this hour; later keys: the same of earlier hours, to find one
-ARGV[1] type               I | U | T
-ARGV[2] number             CC-Request-Number: a repeat gets its first answer again
-ARGV[3] content            hash of what the request asks and reports
-ARGV[4] deadline           ms of the store's clock: nothing is newly held after it; what was used is booked all the same
-ARGV[5] at                 ms, business time of the request
-ARGV[6] now                ms, business clock: holds and silence count from it
-ARGV[7] account_id
-ARGV[8] subscriber         its number in the account
-ARGV[9] rev                of the account's profile that the programs were compiled for
-ARGV[10] session_id
-ARGV[11] currency
-ARGV[12] cause             JSON members for the ledger entry, without braces
-ARGV[13] times             silence factor, then ms: default validity, keep closed, keep marks
-ARGV[14] mark              short name of the session in `ended`
-ARGV[15] opened            for the session's `opened` field: when, and the Origin-Host
-then five a line:          key, used units, wanted units or '-', 'threshold' or '-', charging program (src/rating/program.ts)
+ARGV[1] request            words, as constants of a request cost less in one text than alone:
+                           type        I | U | T
+                           number      CC-Request-Number: a repeat gets its first answer again
+                           content     hash of what the request asks and reports
+                           deadline    ms of the store's clock: nothing is newly held after it; what was used is booked all the same
+                           at          ms, business time of the request
+                           now         ms, business clock: holds and silence count from it
+                           account_id
+                           subscriber  its number in the account
+                           rev         of the account's profile that the programs were compiled for
+                           currency
+                           mark        short name of the session in `ended`
+ARGV[2] session_id
+ARGV[3] cause              JSON members for the ledger entry, without braces
+ARGV[4] times              silence factor, then ms: default validity, keep closed, keep marks
+ARGV[5] opened             for the session's `opened` field: when, and the Origin-Host
+then one a line:           key, used units, wanted units or '-', 'threshold' or '-', and the charging program (src/rating/program.ts)
 
 Replies one text. Nothing was changed by: moved <currency> <rev> <subscriptions>|<subscribers>, unknown_session, other_account <id>, other_subscriber,
 no_account, expired (past the deadline), too_large <line>, defect <what>. Otherwise <how> <cost> <overrun> <answer>: how is
 new | reordered | again | mismatch | old; cost and overrun are the micros of this request;
-answer is <outcome> <charged> <lines>; outcome is ok | refused | barred | ended | reported; a line is <key>=<word>,<units>,<final>,<terms>
+answer is <outcome> <charged> <lines>; outcome is ok | refused | barred | terminated | ended | reported; a line is <key>=<word>,<units>,<final>,<terms>
 and its word granted | free | exhausted | denied (units: the code) | unrated | booked (nothing asked).
 ]]
 -- @include words
@@ -37,19 +38,20 @@ and its word granted | free | exhausted | denied (units: the code) | unrated | b
 -- @include booking
 
 local account_key, session_key, due_key, journal_key, ended_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local request_type, number, content, deadline, at, now = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local account_id, subscriber, rev, session_id, currency, cause = ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11], ARGV[12]
-local silence_factor, default_validity, keep_closed, keep_marks = match(ARGV[13], '^(%d+) (%d+) (%d+) (%d+)$')
-local mark, opened = ARGV[14], ARGV[15]
-assert(keep_marks and opened, 'arguments')
+local request_type, number, content, deadline, at, now, account_id, subscriber, rev, currency, mark =
+  match(ARGV[1], '^([IUT]) (%d+) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+local request_number, session_id, cause, opened = number, ARGV[2], ARGV[3], ARGV[5]
+local silence_factor, default_validity, keep_closed, keep_marks = match(ARGV[4], '^(%d+) (%d+) (%d+) (%d+)$')
+assert(mark and keep_marks and opened, 'arguments')
+number, deadline, at, now = tonumber(number), tonumber(deadline), tonumber(at), tonumber(now)
 local answer_field = 'answer:' .. number % 5
 
 -- Read: the session.
 local lines, fields = {}, { 'state', answer_field }
-for i = 16, #ARGV, 5 do
-  local line = { key = ARGV[i], reported = tonumber(ARGV[i + 1]), wanted = tonumber(ARGV[i + 2]), threshold = ARGV[i + 3] == 'threshold', program = ARGV[i + 4] }
-  lines[#lines + 1] = line
-  fields[#fields + 1] = 'line:' .. line.key
+for i = 6, #ARGV do
+  local key, reported, wanted, threshold, program = match(ARGV[i], '^(%S+) (%d+) (%S+) (%S+) (.*)$')
+  lines[#lines + 1] = { key = key, reported = tonumber(reported), wanted = tonumber(wanted), threshold = threshold == 'threshold', program = program }
+  fields[#fields + 1] = 'line:' .. key
 end
 local values = redis.call('HMGET', session_key, unpack(fields))
 local state, first_answer = values[1] and read_state(values[1]), values[2]
@@ -70,7 +72,7 @@ if state then
   if was_answered(state, number) then
     local first_number, first_content, done, answer
     if first_answer then first_number, first_content, done, answer = match(first_answer, '^(%d+) (%S+) (%a+) (.*)$') end
-    if first_number ~= ARGV[2] then
+    if first_number ~= request_number then
       local words = {}
       for i, line in ipairs(lines) do words[i] = present(line) end
       return format('old 0 0 ok %d %s', state.charged, concat(words, ';'))
@@ -124,6 +126,7 @@ if unknown then
 end
 
 local barred = funds.status ~= 'active'
+local no_service = funds.status == 'terminated' and 'terminated' or 'barred'
 if not state then
   state = {
     status = 'open', account = account_id, subscriber = subscriber, ends = 0, armed = 0, silence = 0,
@@ -390,11 +393,11 @@ end
 
 local outcome = 'ok'
 if late then outcome = 'ended'
-elseif barred and request_type ~= 'T' then outcome = 'barred'
+elseif barred and request_type ~= 'T' then outcome = no_service
 elseif past and request_type ~= 'T' then outcome = 'reported'
 elseif request_type == 'I' and failed > 0 and failed == #lines then outcome = 'refused'
 end
-local closing = outcome == 'barred' or outcome == 'refused' or (request_type == 'T' and not late)
+local closing = outcome == no_service or outcome == 'refused' or (request_type == 'T' and not late)
 if closing and not late then
   for _, line in ipairs(lines) do release(book, line.session) end
 end
@@ -424,7 +427,7 @@ if not resumed then note_answered(state, number) end
 local wrong = defect(book) or state.charged > 2 * MOST_MONEY - 1 and 'charged out of range'
 if wrong then return 'defect ' .. wrong end
 funds.seq = funds.seq + 1
-local nothing_to_keep = outcome == 'refused' or (outcome == 'barred' and request_type == 'I')
+local nothing_to_keep = outcome == 'refused' or (outcome == no_service and request_type == 'I')
 if nothing_to_keep and not open then
   for _, line in ipairs(lines) do if line.reported > 0 then nothing_to_keep = false end end -- a repeat must not debit again
 else
@@ -457,7 +460,7 @@ if not nothing_to_keep then
   out[#out + 1], out[#out + 2] = 'state', write_state(state)
   local kept = first_answer and tonumber(match(first_answer, '^(%d+)'))
   if not kept or number >= kept then
-    out[#out + 1], out[#out + 2] = answer_field, format('%s %s %s %s', ARGV[2], content, outcome == 'reported' and 'reported' or 'done', answer)
+    out[#out + 1], out[#out + 2] = answer_field, format('%s %s %s %s', request_number, content, outcome == 'reported' and 'reported' or 'done', answer)
   end
   if request_type == 'I' then out[#out + 1], out[#out + 2] = 'opened', opened end
   -- Redis takes no write back: what could refuse one below, a key of another type, shows here or at the first of them.

@@ -138,30 +138,15 @@ export class Balance {
     }
     const keys = args.length
     args.push(
-      request.type,
-      String(request.number),
-      request.content,
-      String(this.store.storeTime(request.deadline)),
-      String(request.at),
-      String(now),
-      account,
-      request.subscriber,
-      request.rev,
+      `${request.type} ${request.number} ${request.content} ${this.store.storeTime(request.deadline)} ${request.at} ${now} ` +
+        `${account} ${request.subscriber} ${request.rev} ${request.currency} ${shortName(sessionId)}`,
       sessionId,
-      request.currency,
       request.cause,
       this.times,
-      shortName(sessionId),
-      `${now} ${request.originHost}`,
+      request.type === 'I' ? `${now} ${request.originHost}` : '',
     )
-    for (const line of request.lines) {
-      args.push(
-        line.key,
-        String(line.used),
-        line.wanted === undefined ? '-' : String(line.wanted),
-        line.threshold ? 'threshold' : '-',
-        line.program,
-      )
+    for (const { key, used, wanted, threshold, program } of request.lines) {
+      args.push(`${key} ${used} ${wanted ?? '-'} ${threshold ? 'threshold' : '-'} ${program}`)
     }
     const reply = await this.store.call('charge', request.deadlineMonotonic, redis =>
       request.searchEnded ? redis.chargeEnded(keys, ...args) : redis.charge(...args),
