@@ -272,6 +272,11 @@ export class RedisAccounts implements Accounts {
       }
       if (owner.slice(space + 1) !== '0') number = owner.slice(space + 1)
     }
+    if (number !== '0' && mine.length > 0) {
+      // The subscriber is there with other identities: adding one would change what exists.
+      await this.unclaim(mine, account, deadline)
+      return { status: 'exists' }
+    }
     return number
   }
 

@@ -59,26 +59,12 @@ function charge(type: 'I' | 'U' | 'T', number: number, at = now, searchEnded = f
     script: 'charge',
     keys: ['account', 'session', 'due', 'journal', 'ended', ...(searchEnded ? (['earlier'] as const) : [])],
     args: [
-      type,
-      String(number),
-      `content${number}`,
-      String(now + 600_000),
-      String(at),
-      String(at),
-      'alice',
-      '1',
-      '1',
+      `${type} ${number} content${number} ${now + 600_000} ${at} ${at} alice 1 1 EUR mark`,
       'gw;1;1',
-      'EUR',
       `"kind":"charge","number":${number}`,
       '2 3600000 600000 86400000',
-      'mark',
       `${at} gw`,
-      '10',
-      number === 0 ? '0' : '300',
-      type === 'T' ? '-' : '1000',
-      '-',
-      program,
+      `10 ${number === 0 ? '0' : '300'} ${type === 'T' ? '-' : '1000'} - ${program}`,
     ],
   }
 }
@@ -347,7 +333,7 @@ t.test('a key of another type is an error, not a silent success', async t => {
   for (const { before, call } of cases) {
     for (const key of call.keys) {
       if (key === 'ended' && call.args[0] !== 'T') continue // not looked at
-      if (key === 'due' && call.script === 'charge' && call.args[0] === 'U') continue // its time did not change
+      if (key === 'due' && call.script === 'charge' && call.args[0]!.startsWith('U')) continue // its time did not change
       await setUp(before)
       await redis.del(keys[key])
       await redis.lpush(keys[key], 'not ours')
