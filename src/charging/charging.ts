@@ -190,7 +190,7 @@ export class ChargingFunction {
     if (request.type === 'initial') return { status: 'unknown_subscriber' }
     const owner = await identities.ownerOfSession(request.sessionId, deadline)
     const subscriber = owner && (await this.ownerAsSubscriber(owner, deadline))
-    return subscriber ?? (request.identities.length > 0 ? { status: 'unknown_subscriber' } : this.unknownSession())
+    return subscriber ?? this.unknownSession()
   }
 
   /** The subscriber of a session, also when it has left the account since: its session stays there. */
