@@ -13,8 +13,8 @@ local function read_funds(line)
   local status, money, held, credit, debt, seq, rev =
     match(line, '^(%a+) money (%-?%d+) held (%d+) credit (%d+) debt (%d+) seq (%d+) rev (%d+)$')
   return {
-    status = status, money = tonumber(money), held = tonumber(held), credit = tonumber(credit),
-    debt = tonumber(debt), seq = tonumber(seq), rev = rev,
+    status = status, money = money + 0, held = held + 0, credit = credit + 0,
+    debt = debt + 0, seq = seq + 0, rev = rev,
   }
 end
 
@@ -24,7 +24,7 @@ end
 
 local function read_bucket(id, line)
   local name, unit, left, held, ends, rest = match(line, '^(%S+) (%a+) left (%d+) held (%d+) until (%d+)(.*)$')
-  return { id = id, name = name, unit = unit, left = tonumber(left), held = tonumber(held), ends = tonumber(ends), rest = rest }
+  return { id = id, name = name, unit = unit, left = left + 0, held = held + 0, ends = ends + 0, rest = rest }
 end
 
 local function write_bucket(b)

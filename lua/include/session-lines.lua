@@ -14,8 +14,8 @@ local function read_state(line)
   local status, account, subscriber, ends, armed, silence, number, gaps, charged =
     match(line, '^(%a+) (%S+) (%S+) until (%d+) armed (%d+) silence (%d+) number (%d+) gaps (%S+) charged (%d+)$')
   return {
-    status = status, account = account, subscriber = subscriber, ends = tonumber(ends), armed = tonumber(armed),
-    silence = tonumber(silence), number = tonumber(number), gaps = gaps, charged = tonumber(charged),
+    status = status, account = account, subscriber = subscriber, ends = ends + 0, armed = armed + 0,
+    silence = silence + 0, number = number + 0, gaps = gaps, charged = charged + 0,
   }
 end
 
@@ -32,7 +32,7 @@ end
 local function read_pairs(text)
   local list = {}
   if text ~= '-' then
-    for id, n in gmatch(text, '([^=,]+)=(%d+)') do list[#list + 1], list[#list + 2] = id, tonumber(n) end
+    for id, n in gmatch(text, '([^=,]+)=(%d+)') do list[#list + 1], list[#list + 2] = id, n + 0 end
   end
   return list
 end
@@ -50,8 +50,8 @@ local function read_line(key, text)
   local by, granted, ends, program, used, charged, money, holds, runs = match(text,
     '^by (%-?%d+) granted (%d+) until (%d+) program (%S+) used (%d+) charged (%d+) money (%d+) holds (%S+) runs (%S+)$')
   return {
-    key = key, by = tonumber(by), granted = tonumber(granted), ends = tonumber(ends), program = program, used = tonumber(used),
-    charged = tonumber(charged), money = tonumber(money), holds = read_pairs(holds), runs = read_pairs(runs),
+    key = key, by = by + 0, granted = granted + 0, ends = ends + 0, program = program, used = used + 0,
+    charged = charged + 0, money = money + 0, holds = read_pairs(holds), runs = read_pairs(runs),
   }
 end
 
@@ -69,10 +69,10 @@ local function read_program(text)
   local names = {}
   if buckets ~= '-' then for name in gmatch(buckets, '[^,]+') do names[name] = true end end
   return {
-    text = text, kind = kind, id = id, unit = unit, service = service, rule = rule, validity = tonumber(validity), terms = terms, names = names,
+    text = text, kind = kind, id = id, unit = unit, service = service, rule = rule, validity = validity + 0, terms = terms, names = names,
     code = code,
     rate = rate ~= '-' and {
-      id = rate, num = tonumber(num), den = tonumber(den), step = tonumber(step), first = tonumber(first), tick = tonumber(tick),
+      id = rate, num = num + 0, den = den + 0, step = step + 0, first = first + 0, tick = tick + 0,
     },
   }
 end

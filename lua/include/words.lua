@@ -1,4 +1,5 @@
--- Short names for what every script uses. Numbers leave Lua through digits() only: `..`, tostring and cjson keep 14 digits.
+-- Short names for what every script uses. Numbers leave Lua through digits() or '%d' only: `..`, tostring and cjson keep 14
+-- digits. A text of digits becomes a number by `+ 0`, which converts it once (tonumber does it twice), and fails on nil.
 
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
 local format, match, gmatch, concat = string.format, string.match, string.gmatch, table.concat
