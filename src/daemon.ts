@@ -85,6 +85,7 @@ export async function startDaemon(options: {
   const { config, log, clock = systemClock } = options
   const started = clock.now()
   let catalog = firstCatalog(config, log)
+  let emptied = false
   mkdirSync(config.data, { recursive: true, mode: 0o700 })
   const token = refusing('admin.tokenFile', () => readOrMakeToken(config.admin.tokenFile))
   const dictionary = refusing('diameter.dictionaries', () => loadDictionary(config.diameter.dictionaries))
@@ -163,6 +164,7 @@ export async function startDaemon(options: {
         due: (account, at) => expiry.hint(partitionOf(account, partitions), at),
       },
       catalog: () => catalog,
+      trusted: () => !emptied,
     })
     const diameter = new DiameterServer({
       config: config.diameter,
@@ -280,7 +282,7 @@ export async function startDaemon(options: {
     }
     writePorts(config, addresses)
     endings.push(() => rmSync(portsFile(config), { force: true }))
-    watchStore(store, readiness, metrics, log, clock, endings)
+    watchStore(store, readiness, metrics, log, clock, endings, gone => (emptied = gone))
     readiness.set('starting', undefined)
 
     let stopping: Promise<void> | undefined
@@ -364,6 +366,7 @@ function watchStore(
   log: Logger,
   clock: Clock,
   endings: (() => void)[],
+  tellEmptied: (emptied: boolean) => void,
 ): void {
   let ended = false
   let timer = clock.setTimeout(look, checkIntervalMs)
@@ -371,6 +374,7 @@ function watchStore(
     store
       .state(clock.monotonic() + 2000)
       .then(({ emptied, refusals }) => {
+        tellEmptied(emptied)
         metrics.store.durabilityOk = refusals.length === 0
         readiness.set(
           'store-data',

@@ -122,6 +122,8 @@ export class ChargingFunction {
       readonly hints: ChargingHints
       /** The catalog in force. */
       readonly catalog: () => Catalog
+      /** False while the store cannot be what it was: better no answer than a wrong one for everybody. */
+      readonly trusted: () => boolean
     },
   ) {}
 
@@ -133,6 +135,7 @@ export class ChargingFunction {
   async charge(request: CreditRequest): Promise<CreditOutcome> {
     const { config, identities } = this.parts
     if (request.type === 'event') return { status: 'not_served' }
+    if (!this.parts.trusted()) return { status: 'busy', how: 'untrusted' }
     const catalog = this.parts.catalog()
     const service = findService(catalog, request.serviceContextId)
     if (!service) return { status: 'unknown_service' }
