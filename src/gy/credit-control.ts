@@ -18,6 +18,9 @@ import { CcrReader, unitAvps, type ReadCcr } from './ccr.js'
 export interface CcrMetrics {
   record(type: RequestType, context: ServiceContext, resultCode: number, outcome: CcrOutcome, seconds: number): void
   inFlight: number
+  /** True for the few CCRs whose stages are timed. */
+  sampled(): boolean
+  stage(stage: 'decode' | 'charge' | 'encode', seconds: number): void
 }
 export type ServiceContext = 'data' | 'voice' | 'sms' | 'mms' | 'other'
 export type CcrOutcome = 'granted' | 'denied' | 'client_fault' | 'server_fault' | 'shed' | 'duplicate'
@@ -59,11 +62,14 @@ export class CreditControl implements Application {
       throw new DiameterError(ResultCode.COMMAND_UNSUPPORTED, `command ${header.commandCode} is not served`)
     }
     metrics.inFlight++
+    const sampled = metrics.sampled()
+    const begun = sampled ? clock.monotonic() : 0
     let ccr: ReadCcr | undefined
     let resultCode: number = ResultCode.UNABLE_TO_COMPLY
     let outcome: CreditOutcome | undefined
     try {
       ccr = this.reader.read(request.octets) // AVPs are checked and typed here, and nowhere later
+      const decoded = sampled ? clock.monotonic() : 0
       outcome = await charging.charge({
         ...ccr.credit,
         retransmitted: (header.flags & FLAG.RETRANSMITTED) !== 0,
@@ -73,7 +79,10 @@ export class CreditControl implements Application {
       })
       const answer = ccaOf(this.context, ccr, outcome, this.failedAvp(ccr, outcome))
       resultCode = answer.resultCode
-      return answer
+      if (!sampled) return answer
+      metrics.stage('decode', (decoded - begun) / 1000)
+      metrics.stage('charge', (clock.monotonic() - decoded) / 1000)
+      return this.timed(answer)
     } catch (error) {
       if (error instanceof DiameterError) resultCode = error.resultCode
       throw error
@@ -86,6 +95,18 @@ export class CreditControl implements Application {
         outcomeOf(resultCode, outcome),
         (clock.monotonic() - arrivedAt) / 1000,
       )
+    }
+  }
+
+  private timed(answer: Answer): Answer {
+    const { clock, metrics } = this.parts
+    return {
+      resultCode: answer.resultCode,
+      write: writer => {
+        const begun = clock.monotonic()
+        answer.write(writer)
+        metrics.stage('encode', (clock.monotonic() - begun) / 1000)
+      },
     }
   }
 

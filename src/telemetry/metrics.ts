@@ -23,7 +23,8 @@ export type CcrContext = (typeof ccrContexts)[number]
 export const ccrOutcomes = ['granted', 'denied', 'client_fault', 'server_fault', 'shed', 'duplicate'] as const
 export type CcrOutcome = (typeof ccrOutcomes)[number]
 
-export const stages = ['decode', 'rate', 'store', 'encode', 'queue'] as const
+/** `charge`: rating and the store together; `ocs_store_call_duration_seconds` has the store alone. */
+export const stages = ['decode', 'charge', 'encode'] as const
 export type Stage = (typeof stages)[number]
 
 /** State of one row of the peer table, read at scrape. */
