@@ -39,7 +39,15 @@ export async function startAdminApi(options: {
     forceCloseConnections: 'idle',
     routerOptions: { maxParamLength: 300 },
     http: { maxHeaderSize: httpLimits.headerOctets, headersTimeout: httpLimits.headersTimeoutMs },
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false, allErrors: false } },
+    ajv: {
+      customOptions: {
+        coerceTypes: false,
+        removeAdditional: false,
+        useDefaults: false,
+        allErrors: false,
+        verbose: true,
+      },
+    },
   })
   app.server.maxConnections = httpLimits.connections
   guard(app, tokenCheck(options.token))
@@ -139,6 +147,12 @@ function problemOf(error: Error & Partial<FastifyError>, log: Logger): Problem {
     const where = `${error.validationContext ?? 'body'}${(first?.instancePath ?? '').replaceAll('/', '.')}`
     const extra = first?.params['additionalProperty']
     const which = typeof extra === 'string' ? `: ${JSON.stringify(extra)}` : ''
+    // Ajv's `verbose` adds the schema that was broken and the value that broke it.
+    const { parentSchema, data } = (first ?? {}) as { parentSchema?: { description?: string }; data?: unknown }
+    if (first?.keyword === 'pattern' && parentSchema?.description !== undefined) {
+      const sent = JSON.stringify(data).slice(0, 80)
+      return new Problem('invalid-request', `${where}: ${sent} is not accepted; write ${parentSchema.description}`)
+    }
     return new Problem('invalid-request', `${where} ${first?.message ?? 'is not valid'}${which}`)
   }
   switch (error.statusCode) {
