@@ -40,6 +40,7 @@ import type { Catalog } from './rating/catalog.js'
 import { loadCatalog } from './rating/load.js'
 import { newBuckets } from './rating/match.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
+import { lockFolder } from './store/folder-lock.js'
 import { Metrics } from './telemetry/metrics.js'
 import type { Millis } from './units.js'
 
@@ -72,6 +73,8 @@ export interface Daemon {
 }
 
 const storePatienceMs = 30_000
+/** For the store's first sign of life; whoever supervises us starts us again. */
+const firstAnswerMs = 10_000
 const checkIntervalMs = 15_000
 /** The import has no column for it. */
 const suspendedDemoSubscriber = '491701000009'
@@ -86,7 +89,7 @@ export async function startDaemon(options: {
   const started = clock.now()
   let catalog = firstCatalog(config, log)
   let emptied = false
-  mkdirSync(config.data, { recursive: true, mode: 0o700 })
+  makeDataFolder(config)
   const token = refusing('admin.tokenFile', () => readOrMakeToken(config.admin.tokenFile))
   const dictionary = refusing('diameter.dictionaries', () => loadDictionary(config.diameter.dictionaries))
 
@@ -111,6 +114,9 @@ export async function startDaemon(options: {
     for (const ending of endings.splice(0).reverse()) await ending()
   }
   try {
+    // Two daemons in one folder would share an identity, and so their leases and their ledger's files.
+    const lock = refusing('data', () => lockFolder(config.data))
+    endings.push(() => lock.release())
     const embedded = config.store.kind === 'embedded' ? await startEmbedded(config, log, clock) : undefined
     if (embedded) endings.push(() => embedded.stop())
     const store = await openStore(config, embedded, metrics, log, clock, endings)
@@ -312,6 +318,14 @@ function firstCatalog(config: Config, log: Logger): Catalog {
   return outcome.catalog
 }
 
+function makeDataFolder({ data }: Config): void {
+  try {
+    mkdirSync(data, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw new StartRefusal([`data: the folder ${data} cannot be made: ${messageOf(error)}; name another one`])
+  }
+}
+
 async function startEmbedded(config: Config, log: Logger, clock: Clock): Promise<EmbeddedStore> {
   try {
     return await startEmbeddedStore({ dataDir: config.data, durability: config.store.durability, log, clock })
@@ -338,11 +352,11 @@ async function openStore(
   })
   endings.push(() => store.close())
   try {
-    await store.open(storePatienceMs)
+    await store.open(firstAnswerMs)
   } catch (error) {
     if (!(error instanceof BalanceUnavailableError)) throw error
     throw new StartRefusal([
-      `no store: nothing answers at ${storeName(config)} within ${storePatienceMs / 1000} s; is Redis running there?`,
+      `no store: nothing answers at ${storeName(config)} within ${firstAnswerMs / 1000} s; is Redis running there?`,
     ])
   }
   const { refusals, warnings } = await store.check(clock.monotonic() + storePatienceMs)
