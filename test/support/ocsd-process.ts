@@ -78,7 +78,7 @@ export class OcsdProcess {
   stderr = ''
   /** Settles when the process has ended and all that it wrote was read. */
   readonly ended: Promise<End>
-  private end: End | undefined
+  private over: End | undefined
   private ports: Ports | undefined
 
   private constructor(
@@ -87,7 +87,7 @@ export class OcsdProcess {
   ) {
     child.stdout!.setEncoding('utf8').on('data', (text: string) => (this.stdout += text))
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (this.stderr += text))
-    this.ended = new Promise(resolve => child.once('close', (code, signal) => resolve((this.end = { code, signal }))))
+    this.ended = new Promise(resolve => child.once('close', (code, signal) => resolve((this.over = { code, signal }))))
   }
 
   /** Runs it with these arguments and waits for nothing. */
@@ -119,14 +119,14 @@ export class OcsdProcess {
 
   async ready(): Promise<void> {
     await until('the daemon is ready', () => {
-      if (this.end) throw new Error(`the daemon ended: ${JSON.stringify(this.end)}\n${this.stderr}${this.stdout}`)
+      if (this.over) throw new Error(`the daemon ended: ${JSON.stringify(this.over)}\n${this.stderr}${this.stdout}`)
       return this.stderr.includes('is ready')
     })
     this.ports = JSON.parse(readFileSync(join(this.data, 'ports.json'), 'utf8')) as Ports
   }
 
   get running(): boolean {
-    return this.end === undefined
+    return this.over === undefined
   }
 
   get address(): Address {
@@ -145,6 +145,14 @@ export class OcsdProcess {
   async kill(signal: NodeJS.Signals): Promise<End> {
     this.child.kill(signal)
     return this.ended
+  }
+
+  /** How it ends by itself; one that goes on is killed, after half a minute. */
+  async end(): Promise<End> {
+    const timer = setTimeout(() => this.signal('SIGKILL'), 30_000)
+    const end = await this.ended
+    clearTimeout(timer)
+    return end
   }
 
   /** Sends a signal that does not end it. */
