@@ -23,7 +23,7 @@ import { partitionOf } from './balance/keys.js'
 import { Leases } from './balance/leases.js'
 import { Snapshot } from './balance/snapshot.js'
 import { onceForStore, originStateId } from './balance/node-state.js'
-import { BalanceUnavailableError, Store } from './balance/store.js'
+import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
 import type { Accounts, NewBucket } from './balance/types.js'
 import { ChargingFunction } from './charging/charging.js'
 import { Expiry } from './charging/expiry.js'
@@ -119,9 +119,9 @@ export async function startDaemon(options: {
     endings.push(() => lock.release())
     const embedded = config.store.kind === 'embedded' ? await startEmbedded(config, log, clock) : undefined
     if (embedded) endings.push(() => embedded.stop())
-    const store = await openStore(config, embedded, metrics, log, clock, endings)
+    const store = await openStore(config, embedded, metrics.store, log, clock, endings)
     // Bulk reads have a connection of their own, so that no charge waits behind one.
-    const background = await openStore(config, embedded, metrics, log, clock, endings)
+    const background = await openStore(config, embedded, metrics.store.connection(), log, clock, endings)
     metrics.store.restarts = () => embedded?.restarts() ?? 0
     metrics.store.clockSkew = () => (store.offset === undefined ? undefined : store.offset / 1000)
     const { partitions } = config.store
@@ -338,7 +338,7 @@ async function startEmbedded(config: Config, log: Logger, clock: Clock): Promise
 async function openStore(
   config: Config,
   embedded: EmbeddedStore | undefined,
-  metrics: Metrics,
+  metrics: StoreMetrics,
   log: Logger,
   clock: Clock,
   endings: (() => Promise<void> | void)[],
@@ -347,7 +347,7 @@ async function openStore(
     config: config.store,
     address: embedded ? { socket: embedded.socket } : {},
     log,
-    metrics: metrics.store.connection(),
+    metrics,
     clock,
   })
   endings.push(() => store.close())
