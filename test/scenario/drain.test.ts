@@ -5,6 +5,7 @@ import t from 'tap'
 import {
   aSeed,
   bookDifferences,
+  ccrOf,
   importSubscribers,
   Load,
   PatientGateway,
@@ -13,7 +14,7 @@ import {
   wholeLedger,
   type Places,
 } from '../support/load.js'
-import { OcsdProcess, processFolder, until } from '../support/ocsd-process.js'
+import { OcsdProcess, processFolder, startTcpRedis, until } from '../support/ocsd-process.js'
 
 const opening = 1_000_000_000n
 const rebooting = 0
@@ -106,4 +107,26 @@ t.test('three ends later three books agree', async t => {
   t.same((await ocsd.audit()).violations, [], 'the audit finds nothing')
   t.same(await ocsd.kill('SIGTERM'), { code: 0, signal: null }, 'idle gateways do not hold it up')
   gateways.forEach(gateway => gateway.close())
+})
+
+t.test('a store that does not answer any more does not hold up the end', async t => {
+  const { redis, url } = await startTcpRedis(t)
+  const folder = processFolder(t, {
+    store: { kind: 'url', url, durability: 'memory' },
+    charging: { holdBudget: '1s' },
+  })
+  const ocsd = await OcsdProcess.start(t, folder)
+  const [subscriber] = await importSubscribers(ocsd, 1)
+  const gateway = new PatientGateway('pgw-1.localdomain', [ocsd.address], random)
+  await gateway.connect()
+  const session = { id: gateway.nextSessionId(), account: subscriber!.msisdn }
+  redis.process.kill('SIGSTOP')
+  const answer = gateway.askOnce(ccrOf(session, { type: 'initial', number: 0, octets: 0n, result: undefined }), 0)
+  await until('the request is in work', async () => (await ocsd.metric('ocs_inflight_requests')) === 1)
+  const begin = Date.now()
+  t.same(await ocsd.kill('SIGTERM'), { code: 0, signal: null }, 'exit status 0')
+  t.ok(Date.now() - begin < 10_000, 'within 10 s')
+  t.equal((await answer).resultCode, 3004, 'the request in work was answered at the end of its budget')
+  t.same(gateway.goodbyes, [rebooting], 'and the peer was told')
+  gateway.close()
 })
