@@ -3,7 +3,16 @@
  * text on stdout and stderr.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readlinkSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -106,6 +115,7 @@ export class OcsdProcess {
       process.off('exit', kill)
       kill()
       await ocsd.ended
+      ocsd.killStore()
     })
     return ocsd
   }
@@ -158,6 +168,16 @@ export class OcsdProcess {
   /** Sends a signal that does not end it. */
   signal(signal: NodeJS.Signals): void {
     this.child.kill(signal)
+  }
+
+  /** A redis-server that a test has frozen does not end with its daemon. */
+  private killStore(): void {
+    try {
+      const pid = this.redisPid()
+      if (readlinkSync(`/proc/${pid}/cwd`) === realpathSync(join(this.data, 'store'))) process.kill(pid, 'SIGKILL')
+    } catch {
+      // There is none, or none any more.
+    }
   }
 
   /** Process id of the embedded redis-server. */
@@ -239,6 +259,3 @@ export async function until(what: string, condition: () => boolean | Promise<boo
     await new Promise(resolve => setTimeout(resolve, 10))
   }
 }
-
-/** All that a folder's files hold, for what must not be in them. */
-export const textOf = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '')
