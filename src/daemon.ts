@@ -159,7 +159,11 @@ export async function startDaemon(options: {
     await writer.open().catch((error: unknown) => {
       throw new StartRefusal([`journal.directory: ${messageOf(error)}`])
     })
-    readiness.watch('store', () => (store.ready ? embedded?.trouble() : 'the store is not connected'))
+    // A failover is a pause that requests outlast: it counts when it has lasted longer than they wait.
+    readiness.watch('store', () => {
+      if (store.downMs > config.charging.holdBudgetMs) return 'the store is not connected'
+      return store.downMs === 0 ? embedded?.trouble() : undefined
+    })
 
     const charging = new ChargingFunction({
       balance,

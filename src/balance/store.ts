@@ -75,6 +75,7 @@ export class Store {
   offset: number | undefined
   private offsetError = 0
   private closed = false
+  private downSince: number | undefined = -Infinity // until it was usable for the first time
   private offsetTimer: Timer | undefined
   private readonly waiting = new Set<() => void>()
 
@@ -96,7 +97,10 @@ export class Store {
       metrics.up(true)
       void this.measureOffset()
     })
-    this.redis.on('close', () => metrics.up(false))
+    this.redis.on('close', () => {
+      metrics.up(false)
+      this.downSince ??= options.clock.monotonic()
+    })
     this.redis.on('end', () => {
       if (this.closed) return
       // An end that nobody asked for is a fault: connect again.
@@ -114,6 +118,11 @@ export class Store {
     while (!this.ready) {
       if (!(await this.whenReady(deadline))) throw new BalanceUnavailableError('the store does not answer')
     }
+  }
+
+  /** For how long it has not been usable, ms; 0 when it is. */
+  get downMs(): number {
+    return this.downSince === undefined ? 0 : Math.max(1, this.options.clock.monotonic() - this.downSince)
   }
 
   get ready(): boolean {
@@ -266,6 +275,7 @@ export class Store {
       const store = Number(seconds) * 1000 + Number(microseconds) / 1000
       this.offset = store - (before + after) / 2
       this.offsetError = (after - before) / 2
+      this.downSince = undefined
       for (const wake of [...this.waiting]) wake()
     } catch {
       // The next `ready`, or the next round, measures again.

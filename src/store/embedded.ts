@@ -64,6 +64,8 @@ const pollMs = 20
 const startTimeoutMs = 10_000
 /** For a clean end, before it is killed; the last fsync may be waited for. */
 const stopTimeoutMs = 10_000
+/** The same for one that does not answer PING: what it acknowledged is on disk, and it fsyncs nothing now. */
+const frozenStopMs = 500
 const keptLines = 20
 const oldestVersion = 7
 
@@ -268,11 +270,15 @@ class Supervisor implements EmbeddedStore {
     this.state = 'stopping'
     const child = this.child
     if (!child) return
+    const frozen = (await ping(this.socket)) === 'timeout'
     child.kill('SIGTERM')
-    const timer = this.options.clock.setTimeout(() => {
-      this.options.log.error({ event: 'store.stuck' }, 'redis-server did not end in time, killing it')
-      child.kill('SIGKILL')
-    }, stopTimeoutMs)
+    const timer = this.options.clock.setTimeout(
+      () => {
+        this.options.log.error({ event: 'store.stuck' }, 'redis-server did not end in time, killing it')
+        child.kill('SIGKILL')
+      },
+      frozen ? frozenStopMs : stopTimeoutMs,
+    )
     await this.exited
     this.options.clock.clearTimeout(timer)
   }

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { pino, type Logger } from 'pino'
-import type { Test } from 'tap'
+import t, { type Test } from 'tap'
 import { Journal } from '../../src/balance/journal.js'
 import { Leases } from '../../src/balance/leases.js'
 import { Snapshot } from '../../src/balance/snapshot.js'
@@ -49,6 +49,7 @@ export async function aWriter(
     ...options,
   })
   await writer.open()
+  t.teardown(() => writer.stop(0)) // closes its file
   return writer
 }
 
