@@ -170,6 +170,7 @@ export class Store {
         throw new BalanceUnavailableError(`the store did not answer ${script} in time`)
       }
       try {
+        this.writeTogether()
         const left = deadline - clock.monotonic()
         const reply = await (left < commandTimeoutMs ? this.within(left, send(this.redis)) : send(this.redis))
         metrics.call(script, (clock.monotonic() - started) / 1000)
@@ -229,6 +230,14 @@ export class Store {
     const settings = await this.call('config', deadline, redis => configGet(redis))
     const epoch = await this.call('hget', deadline, redis => redis.hget(storeKey, 'epoch'))
     return { emptied: epoch !== this.epoch, refusals: weaknesses(this.options.config, settings) }
+  }
+
+  /** What one turn of the event loop sends leaves as one write instead of one a command. */
+  private writeTogether(): void {
+    const { stream } = this.redis
+    if (stream.writableCorked > 0) return
+    stream.cork()
+    process.nextTick(() => stream.uncork())
   }
 
   /** ioredis would wait for its own timeout, past the deadline. What was sent may be done all the same. */
