@@ -5,6 +5,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { isIPv4, isIPv6 } from 'node:net'
+import { parseDiameterUri } from './uri.js'
 
 export const dataTypeNames = [
   'OctetString',
@@ -54,7 +55,7 @@ export const dataFormats: Readonly<Record<Exclude<DataTypeName, 'Grouped'>, Data
   Float64: { size: 8, legal: always, read: (octets, from) => octets.readDoubleBE(from) },
   UTF8String: { size: -1, legal: isUtf8Text, read: readText },
   DiameterIdentity: ascii,
-  DiameterURI: ascii,
+  DiameterURI: { size: -1, legal: isUri, read: readAscii },
   IPFilterRule: ascii,
 }
 
@@ -96,6 +97,10 @@ export function readTime(octets: Buffer, at: number): number {
 function isAscii(octets: Buffer, from: number, to: number): boolean {
   for (let at = from; at < to; at++) if (octets[at]! > 127) return false
   return true
+}
+
+function isUri(octets: Buffer, from: number, to: number): boolean {
+  return isAscii(octets, from, to) && parseDiameterUri(readAscii(octets, from, to)) !== undefined
 }
 
 /** ASCII is UTF-8: only other octets need the whole check. */

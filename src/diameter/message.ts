@@ -121,7 +121,6 @@ const kinds: Partial<Record<AvpDefinition['type'], Kind>> = {
   Unsigned64: Kind.WIDE,
   UTF8String: Kind.UTF8,
   DiameterIdentity: Kind.ASCII,
-  DiameterURI: Kind.ASCII,
   IPFilterRule: Kind.ASCII,
   OctetString: Kind.OCTETS,
   Grouped: Kind.GROUP,

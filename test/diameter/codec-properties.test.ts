@@ -42,6 +42,10 @@ function valueOf(avp: AvpDefinition): fc.Arbitrary<AvpValue> {
     case 'Float32':
     case 'Float64':
       return fc.float({ noNaN: true })
+    case 'DiameterURI':
+      return fc
+        .tuple(fc.constantFrom('aaa', 'aaas'), fc.domain(), fc.integer({ min: 1, max: 65_535 }))
+        .map(([scheme, host, port]) => `${scheme}://${host}:${port}`)
     case 'UTF8String':
       return fc.oneof(ascii, fc.string({ unit: 'grapheme', maxLength: 70 }))
     case 'Address':
