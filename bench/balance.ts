@@ -19,9 +19,9 @@ import { accountKey, dueKey, endedKey, journalKey, partitionOf, sessionKey } fro
 import { loadScripts } from '../src/balance/scripts.js'
 import { Store } from '../src/balance/store.js'
 import { systemClock as clock } from '../src/clock.js'
-import type { ChargingConfig } from '../src/config/config.js'
 import { micros, units } from '../src/units.js'
 import { aProgram } from '../test/support/charging.js'
+import { chargingConfig } from '../test/support/store.js'
 import { findTool } from '../test/support/tools.js'
 
 const small = process.env['BENCH_SMALL'] === '1'
@@ -30,17 +30,6 @@ const sessionsOfOneRound = small ? 10 : 2000
 const inFlight = 64
 const partitions = 1024
 const accountCount = small ? 10 : 1000
-
-const config: ChargingConfig = {
-  holdBudgetMs: 7000,
-  silence: 2,
-  defaultValidityMs: 3_600_000,
-  keepClosedMs: 600_000,
-  keepSilentMs: 86_400_000,
-  keepMarkMs: 86_400_000,
-  failureHandling: 'terminate',
-  sessionFailover: true,
-}
 
 const rate = { step: 100_000n, num: 1000n, den: 1n }
 const cases = {
@@ -78,8 +67,8 @@ async function main(): Promise<void> {
     clock,
   })
   await store.open(5000)
-  const balance = new Balance(store, partitions, config, clock)
-  const accounts = new RedisAccounts(store, partitions, config, clock)
+  const balance = new Balance(store, partitions, chargingConfig, clock)
+  const accounts = new RedisAccounts(store, partitions, chargingConfig, clock)
   for (const name of Object.keys(cases) as Case[]) await createAccounts(accounts, name)
 
   const figures = new Map<string, Figure[]>()
