@@ -22,11 +22,12 @@ import { Journal } from './balance/journal.js'
 import { partitionOf } from './balance/keys.js'
 import { Leases } from './balance/leases.js'
 import { Snapshot } from './balance/snapshot.js'
-import { onceForStore, originStateId } from './balance/node-state.js'
+import { onceForStore, originStateId, OriginStates } from './balance/node-state.js'
 import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
 import type { Accounts, NewBucket } from './balance/types.js'
 import { ChargingFunction } from './charging/charging.js'
 import { Expiry } from './charging/expiry.js'
+import { GatewayRestarts } from './charging/gateway-restart.js'
 import { systemClock, type Clock } from './clock.js'
 import type { Config, ListenAddress } from './config/config.js'
 import { formatFault } from './config/yaml.js'
@@ -178,7 +179,25 @@ export async function startDaemon(options: {
       catalog: () => catalog,
       trusted: () => !emptied,
     })
+    const snapshot = new Snapshot(background, partitions, clock)
+    const restarts = new GatewayRestarts({
+      states: new OriginStates(background),
+      openSessions: () => snapshot.openSessions(),
+      release: (sessionId, actor) => accounts.release(sessionId, actor),
+      clock,
+      log,
+    })
     const diameter = new DiameterServer({
+      onPeer: (peer, originStateId) => {
+        // A relay's id says nothing about the gateways behind it.
+        if (peer.relay) return
+        restarts.connected(peer.originHost, originStateId).catch((error: unknown) => {
+          log.error(
+            { event: 'gateway_restart_failed', err: error },
+            'sessions of a restarted gateway end by silence only',
+          )
+        })
+      },
       config: config.diameter,
       dictionary,
       applications: [
@@ -227,7 +246,7 @@ export async function startDaemon(options: {
 
     const proveBalances = async (): Promise<AuditView> => {
       const directories = [config.journal.directory]
-      const result = await audit({ directories, journal, snapshot: new Snapshot(background, partitions, clock) })
+      const result = await audit({ directories, journal, snapshot })
       metrics.ledger.audited(result.problemCount, clock.now())
       if (!result.ok)
         log.error(

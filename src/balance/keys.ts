@@ -5,6 +5,8 @@
 import type { Identity } from './types.js'
 
 export const storeKey = 'ocs:store'
+/** zset: Origin-Host of a gateway, by its last Origin-State-Id. */
+export const originStatesKey = 'ocs:origin-states'
 
 export const accountKey = (partition: number, account: string): string => `ocs:{${partition}}:account:${account}`
 export const sessionKey = (partition: number, sessionId: string): string => `ocs:{${partition}}:session:${sessionId}`

@@ -1,7 +1,7 @@
 /**
  * What belongs to all daemons on one store.
  */
-import { storeKey } from './keys.js'
+import { originStatesKey, storeKey } from './keys.js'
 import type { Store } from './store.js'
 
 /**
@@ -28,4 +28,22 @@ export async function onceForStore(
   if ((await store.call('hget', deadline, redis => redis.hget(storeKey, field))) !== null) return
   await work()
   await store.call('hset', deadline, redis => redis.hset(storeKey, field, Date.now()))
+}
+
+/** The last Origin-State-Id of each gateway, shared by all daemons. */
+export class OriginStates {
+  constructor(
+    private readonly store: Store,
+    private readonly patienceMs = 5000,
+  ) {}
+
+  /** Notes the id; true for the one caller who is first to say that it has grown. */
+  async grew(originHost: string, originStateId: number): Promise<boolean> {
+    const host = originHost.toLowerCase()
+    return this.store.call('origin-states', this.store.deadlineIn(this.patienceMs), async redis => {
+      const before = await redis.zscore(originStatesKey, host)
+      const changed = await redis.zadd(originStatesKey, 'GT', 'CH', originStateId, host)
+      return before !== null && changed === 1
+    })
+  }
 }

@@ -5,6 +5,7 @@
  * "Timed out" means unknown, never "not done".
  */
 import { randomUUID } from 'node:crypto'
+import { isIP } from 'node:net'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
 import type { Clock, Timer } from '../clock.js'
@@ -49,6 +50,7 @@ export const clientOptions: ClientOptions = {
   commandTimeout: commandTimeoutMs,
   socketTimeout: 1000, // leaves a frozen master, which commandTimeout does not
   connectTimeout: 1000,
+  sentinelCommandTimeout: 1000, // passes a frozen Sentinel over, which connectTimeout does not
   keepAlive: 5000,
   retryStrategy: () => 25 + Math.random() * 475,
   enableReadyCheck: true,
@@ -306,13 +308,15 @@ function connectionOptions(config: StoreConfig, address: StoreAddress): ClientOp
     }
   }
   const url = new URL(config.url!)
+  const host = url.hostname.replace(/^\[(.*)\]$/, '$1')
   return {
     ...clientOptions,
-    host: url.hostname,
+    host,
     port: Number(url.port || 6379),
+    db: Number(url.pathname.slice(1)),
     ...(url.username ? { username: decodeURIComponent(url.username) } : {}),
     ...(url.password ? { password: decodeURIComponent(url.password) } : {}),
-    ...(url.protocol === 'rediss:' ? { tls: { servername: url.hostname } } : {}),
+    ...(url.protocol === 'rediss:' ? { tls: isIP(host) ? {} : { servername: host } } : {}),
   }
 }
 

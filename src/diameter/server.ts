@@ -8,7 +8,7 @@ import type { Logger } from 'pino'
 import type { Clock, Timer } from '../clock.js'
 import type { DiameterConfig, ListenAddress } from '../config/config.js'
 import type { Millis } from '../units.js'
-import type { Application } from './application.js'
+import type { Application, PeerInfo } from './application.js'
 import { cerShape } from './capabilities.js'
 import type { ConnectionOwner, Node } from './connection.js'
 import { Connection, Dpr, Dwr } from './connection.js'
@@ -39,6 +39,8 @@ export interface DiameterServerOptions {
   readonly originStateId: number
   /** Gives 0 ≤ n < 1. Jitter and the start of identifiers; for tests. */
   readonly random?: () => number
+  /** A CER was accepted, with the Origin-State-Id in it, if any. */
+  readonly onPeer?: (peer: PeerInfo, originStateId: number | undefined) => void
 }
 
 /** A peer whose CER was accepted. */
@@ -103,6 +105,7 @@ export class DiameterServer implements ConnectionOwner {
   private readonly lastLogged = new Map<string, { at: number; suppressed: number }>()
   private readonly scratch = new Writer(4096)
   private draining: Promise<void> | undefined
+  private readonly onPeer: DiameterServerOptions['onPeer']
   private onEmpty: (() => void) | undefined
 
   /** @throws Error when the peer table has a block that is no CIDR block */
@@ -112,6 +115,7 @@ export class DiameterServer implements ConnectionOwner {
       writer.text(264, config.identity)
       writer.text(296, config.realm)
     })
+    this.onPeer = options.onPeer
     const ids = applications.map(application => application.id)
     this.node = {
       config,
@@ -275,6 +279,7 @@ export class DiameterServer implements ConnectionOwner {
     const key = connection.peer!.originHost.toLowerCase()
     this.byPeer.set(key, connection)
     this.failed.delete(key)
+    this.onPeer?.(connection.peer!, connection.capabilities?.originStateId)
   }
 
   failedBefore(originHost: string): boolean {

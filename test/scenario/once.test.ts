@@ -69,6 +69,30 @@ t.test('F06c: both copies are in flight together', async t => {
   await alice.is(t, { bal: '9.90', res: '0.10' }, 'debited once')
 })
 
+t.test('F07a, BASE-081, BASE-082: a restarted gateway has lost its sessions, and only then', async t => {
+  const alice = await scenario.subject(t)
+  const originHost = 'pgw7a.example.net'
+  const gateway = await scenario.gateway(t, { originHost, originStateId: 100 })
+  const session = new Talk(gateway, [alice.id])
+  t.equal((await session.initial(open)).resultCode, 2001)
+  await gateway.connections[0]!.disconnect()
+
+  for (const originStateId of [undefined, 0, 99, 100]) {
+    const back = await scenario.gateway(t, { originHost, ...(originStateId === undefined ? {} : { originStateId }) })
+    await back.connections[0]!.disconnect()
+  }
+  await alice.is(t, { bal: '10.00', res: '0.10' }, 'the same, a smaller or no Origin-State-Id says nothing')
+
+  const restarted = await scenario.gateway(t, { originHost, originStateId: 200 })
+  for (let tries = 0; (await alice.openSessions()) > 0 && tries < 500; tries++) await new Promise(setImmediate)
+  await alice.is(t, { bal: '10.00', res: '0.00' }, 'what it held went back')
+  const late = await new Talk(restarted, [alice.id], { sessionId: session.id }).terminate(2, [
+    { ratingGroup: 10, ...final(2n) },
+  ])
+  t.equal(late.resultCode, 5002)
+  await alice.is(t, { bal: '9.98', res: '0.00' }, 'charged late')
+})
+
 t.test('F07b: a restarted daemon goes on with the session', async t => {
   const before = await scenario.another()
   const alice = await scenario.subject(t)

@@ -80,7 +80,10 @@ export interface Scenario {
   /** One more daemon on the same store. */
   another(): Promise<Daemon>
   /** A connected gateway of the vectors' name, or another; to the first daemon, or these, in order. */
-  gateway(t: Test, options?: { originHost?: string; daemons?: readonly Daemon[] }): Promise<Gateway>
+  gateway(
+    t: Test,
+    options?: { originHost?: string; originStateId?: number; daemons?: readonly Daemon[] },
+  ): Promise<Gateway>
   /** A new account with one subscriber; its MSISDN is the account's id. */
   subject(t: Test, parts?: NewSubject): Promise<Subject>
   /** Checks what holds of every answer of this daemon, on all that its gateways got. */
@@ -130,11 +133,12 @@ export async function startScenario(
     clock,
     config: base,
     another: start,
-    gateway: async (t, { originHost = 'pgw1.example.net', daemons: to = [daemon] } = {}) => {
+    gateway: async (t, { originHost = 'pgw1.example.net', originStateId, daemons: to = [daemon] } = {}) => {
       const gateway = new Gateway({
         dictionary,
         clock,
         originHost,
+        ...(originStateId === undefined ? {} : { originStateId }),
         originRealm: which === 'flows' ? 'example.net' : 'localdomain',
         destinationRealm: base.diameter.realm,
         trace: (direction, octets) => {
