@@ -73,6 +73,7 @@ t.test(
       commandTimeout: 1000,
       socketTimeout: 1000,
       connectTimeout: 1000,
+      sentinelCommandTimeout: 1000,
       keepAlive: 5000,
       enableReadyCheck: true,
       failoverDetector: false,
@@ -96,6 +97,25 @@ t.test(
     t.equal(reconnect(new Error('WRONGTYPE')), false)
   },
 )
+
+t.test('a URL names host, port, user, password, database and TLS', async t => {
+  const plain = { host: 'redis.example', port: 6379, db: 0, username: null, password: null }
+  const cases: Readonly<Record<string, object>> = {
+    'redis://redis.example': { ...plain, tls: undefined },
+    'redis://redis.example:7000/': { ...plain, port: 7000 },
+    'redis://redis.example/3': { ...plain, db: 3 },
+    'redis://ocs:p%40ss@redis.example': { ...plain, username: 'ocs', password: 'p@ss' },
+    'redis://[::1]:7000/3': { ...plain, host: '::1', port: 7000, db: 3 },
+    'rediss://redis.example': { ...plain, tls: { servername: 'redis.example' } },
+    'rediss://127.0.0.1': { ...plain, host: '127.0.0.1', tls: { servername: undefined } },
+    'rediss://[::1]': { ...plain, host: '::1', tls: { servername: undefined } },
+  }
+  for (const [url, options] of Object.entries(cases)) {
+    const store = aStore({ url }, 0, systemClock)
+    t.match(store.redis.options, options, url)
+    await store.close()
+  }
+})
 
 t.test('a charge whose reply is lost is sent again and applied once', async t => {
   const setting = await start(t)
