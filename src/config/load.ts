@@ -311,7 +311,8 @@ function readUrl(value: Value, around: Surroundings): string | undefined {
   // A password may contain any character.
   const url = expand(value, written, around, literal === '' ? same : encodeURIComponent)
   if (url === undefined) return undefined
-  if (/^rediss?:$/.test(URL.canParse(url) ? new URL(url).protocol : '')) return url
+  const { protocol = '', pathname = '' } = URL.canParse(url) ? new URL(url) : {}
+  if (/^rediss?:$/.test(protocol) && /^(\/\d*)?$/.test(pathname)) return url
   return fault(
     value,
     'store.url is no Redis address',

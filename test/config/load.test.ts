@@ -135,6 +135,10 @@ t.test('secrets come from the environment or from files', t => {
   ])
   t.match(faultsOf(readConfig(at, sentinel('${file:gone}'))), [/the file gone cannot be read; a relative path/])
   t.notMatch(faultsOf(readConfig(at, 'store: { kind: url, url: "redis://:hidden@h:1" }')).join(), /hidden/)
+  t.match(
+    faultsOf(readConfig(at, 'store: { kind: url, url: "redis://h:1/abc" }')).join(),
+    /store.url is no Redis address/,
+  )
   t.end()
 })
 
