@@ -12,7 +12,10 @@ import { findTool } from '../support/tools.js'
 
 const log = pino({ level: 'silent' })
 const cli = (store: { socket: string }, ...args: string[]): string =>
-  execFileSync('redis-cli', ['-s', store.socket, ...args], { encoding: 'utf8' }).trim()
+  execFileSync('redis-cli', ['-s', store.socket, ...args], {
+    encoding: 'utf8',
+    stdio: ['ignore', 'pipe', 'ignore'],
+  }).trim()
 
 const start = (t: Test, dataDir: string, durability: 'memory' | 'disk' = 'disk'): Promise<EmbeddedStore> => {
   const starting = startEmbeddedStore({ dataDir, durability, log, clock: systemClock })
