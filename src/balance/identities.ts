@@ -124,6 +124,9 @@ export class Identities {
   /** Written beside the charging call of CCR-I, and awaited before its answer. */
   async openSession(sessionId: string, owner: Owner, deadline: number): Promise<void> {
     this.sessions.set(sessionId, owner)
+    // Opened again right after its end: its entry must not go with those that ended.
+    const ending = this.closing.indexOf(sessionIndexKey(sessionId))
+    if (ending >= 0) this.closing.splice(ending, 1)
     await this.store.call('session-index', deadline, redis =>
       redis.set(sessionIndexKey(sessionId), `${owner.account} ${owner.number}`),
     )
