@@ -1,5 +1,5 @@
 #!/bin/bash
-# The programs of other people that the tests talk to: two Diameter stacks, tshark, promtool.
+# The programs of other people that the tests talk to: two Diameter stacks, tshark, promtool; certificates come from openssl.
 # One that cannot be had is no failure here: its tests are listed as `not run`, and that fails under CI=true.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -9,4 +9,6 @@ provide freeDiameterd freediameterd freediameter-extensions
 provide erl erlang-base erlang-diameter
 provide tshark tshark
 provide promtool prometheus
+provide openssl openssl
+provide redis-benchmark redis-tools
 exit 0
