@@ -14,7 +14,7 @@ setup: redis-server is needed and could not be installed. One of these helps, th
 
 Or let ocsd use a Redis (7.0 or newer) that you run already: in config/ocs.yaml, replace the store with
 
-  store: { url: "redis://127.0.0.1:6379" }
+  store: { kind: url, url: "redis://127.0.0.1:6379", durability: memory }
 
 and start it with `node dist/ocsd.js --config config/ocs.yaml`.
 HELP
