@@ -151,7 +151,8 @@ export class Identities {
     this.closingTimer?.cancel()
     this.closingTimer = undefined
     const keys = this.closing.splice(0)
-    if (keys.length > 0) this.store.redis.unlink(...keys).catch(() => undefined) // the same
+    // Ours: one command over many slots, good on one Redis or Sentinel; Redis Cluster wants one a slot.
+    if (keys.length > 0) this.store.redis.unlink(...keys).catch(() => undefined) // lost, they stay and nobody reads them
   }
 }
 
