@@ -297,6 +297,16 @@ local function hold(line, count)
   return count - rest
 end
 
+-- Takes back what this request itself has held: as if it had not been, so nothing of it expires.
+local function unhold(s)
+  for i = 1, #s.holds, 2 do
+    local bucket = book.by_id[s.holds[i]]
+    bucket.held = bucket.held - s.holds[i + 1]
+  end
+  funds.held = funds.held - s.money
+  s.holds, s.money = {}, 0
+end
+
 -- Is there anything that this line could still be granted? Semantics.md section 7: decided with all grants made.
 local function nothing_left(line)
   local program = line.now
@@ -363,16 +373,12 @@ for _, line in ipairs(lines) do
       end
       s.by = number
     else
-      if line.rest > 0 then -- the rest that was kept covered becomes part of the new hold
-        local granted = s.granted
-        release(book, s)
-        s.granted = granted
-      end
+      if line.rest > 0 then unhold(s) end -- the rest that was kept covered becomes part of the new hold
       local units = hold(line, line.rest + line.wanted) - line.rest
       if units > 0 then
         line.word, line.units, s.granted = 'granted', units, units
       else
-        release(book, s)
+        unhold(s)
         line.word = 'exhausted'
       end
       s.by = number
