@@ -18,7 +18,8 @@ import { costOf, lastNumber, Model, type ModelProgram, type ModelRate, type Mode
 import { chargingConfig, partitions, startStore } from '../support/store.js'
 
 const histories = Number(process.env['HISTORIES'] ?? 300)
-const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
+// Under CI the same histories each time, so that a red run is about the change; everywhere else new ones.
+const seed = Number(process.env['SEED'] ?? (process.env['CI'] ? 20_261_122 : Date.now() % 2 ** 31))
 
 // What may be charged by.
 
