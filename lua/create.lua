@@ -75,8 +75,7 @@ if #made > 0 then
     all[#all + 1] = bucket
   end
   for _, bucket in ipairs(made) do all[#all + 1] = bucket end
-  for i, bucket in ipairs(all) do
-    bucket.age = i
+  for _, bucket in ipairs(all) do
     local entry, n = match(bucket.id, '^(%d+)-(%d+)$')
     bucket.age = tonumber(entry) * 1000 + tonumber(n)
   end

@@ -89,13 +89,13 @@ export class RedisAccounts implements Accounts {
 
   async show(id: string): Promise<Account | undefined> {
     const partition = partitionOf(id, this.partitions)
-    const all = await this.store.read('account', this.deadline(), redis => redis.hgetall(accountKey(partition, id)))
+    const all = await this.store.call('account', this.deadline(), redis => redis.hgetall(accountKey(partition, id)))
     return all['funds'] === undefined ? undefined : readAccount(id, partition, all)
   }
 
   async find(identity: Identity): Promise<{ account: Account; subscriber: string } | undefined> {
     const { key, field } = identityKey(identity)
-    const value = await this.store.read('index', this.deadline(), redis => redis.hget(key, field))
+    const value = await this.store.call('index', this.deadline(), redis => redis.hget(key, field))
     if (value === null) return undefined
     const account = await this.show(value.slice(0, value.indexOf(' ')))
     const name = `${identity.type}:${identity.value}`
@@ -177,7 +177,7 @@ export class RedisAccounts implements Accounts {
     const keys: string[] = []
     if (filter.account === undefined) {
       for (let partition = 0; partition < this.partitions && keys.length < filter.limit; partition += 64) {
-        const replies = await this.store.read('due', deadline, redis => {
+        const replies = await this.store.call('due', deadline, redis => {
           const pipeline = redis.pipeline()
           for (let p = partition; p < Math.min(partition + 64, this.partitions); p++)
             pipeline.zrange(dueKey(p), '0', String(filter.limit))
@@ -195,7 +195,7 @@ export class RedisAccounts implements Accounts {
       const pattern = sessionKey(partitionOf(filter.account, this.partitions), '*').replaceAll(/[[\]?]/g, '\\$&')
       let cursor = '0'
       do {
-        const [next, found] = await this.store.read('scan', deadline, redis =>
+        const [next, found] = await this.store.call('scan', deadline, redis =>
           redis.scan(cursor, 'MATCH', pattern, 'COUNT', 1000),
         )
         keys.push(...found)
@@ -205,7 +205,7 @@ export class RedisAccounts implements Accounts {
     const sessions: Session[] = []
     for (const key of keys) {
       if (sessions.length >= filter.limit) break
-      const all = await this.store.read('session', deadline, redis => redis.hgetall(key))
+      const all = await this.store.call('session', deadline, redis => redis.hgetall(key))
       const session = readSession(key.slice(key.indexOf(':session:') + ':session:'.length), all)
       if (session && (filter.account === undefined || session.account === filter.account)) sessions.push(session)
     }
@@ -214,7 +214,7 @@ export class RedisAccounts implements Accounts {
 
   async release(sessionId: string, actor: string): Promise<'released' | 'unknown' | 'ended'> {
     const deadline = this.deadline()
-    const owner = await this.store.read('session-index', deadline, redis => redis.get(sessionIndexKey(sessionId)))
+    const owner = await this.store.call('session-index', deadline, redis => redis.get(sessionIndexKey(sessionId)))
     const account = owner === null ? await this.accountOfSession(sessionId) : owner.slice(0, owner.indexOf(' '))
     if (account === undefined) return 'unknown'
     const partition = partitionOf(account, this.partitions)

@@ -157,7 +157,7 @@ export class Balance {
   /** The profile of an account, for a first request; undefined when there is no such account. */
   async profile(account: string, deadline: number): Promise<Profile | undefined> {
     const key = accountKey(partitionOf(account, this.partitions), account)
-    const [funds, currency, subscriptions, subscribers] = await this.store.read('profile', deadline, redis =>
+    const [funds, currency, subscriptions, subscribers] = await this.store.call('profile', deadline, redis =>
       redis.hmget(key, 'funds', 'currency', 'subscriptions', 'subscribers'),
     )
     if (funds == null) return undefined

@@ -40,7 +40,7 @@ export class DueLists {
   async glance(partitions: readonly number[], horizon: Millis): Promise<DueGlance[]> {
     const all: DueGlance[] = []
     for (const some of pieces(partitions, partitionsOfOnePipeline)) {
-      const replies = await this.store.read('due', this.deadline(), redis =>
+      const replies = await this.store.call('due', this.deadline(), redis =>
         inPipeline(redis, pipeline => {
           for (const partition of some) {
             pipeline.zrange(dueKey(partition), '0', '0', 'WITHSCORES')
@@ -58,7 +58,7 @@ export class DueLists {
 
   /** The members in the order of their times, from the `from`-th on. */
   async list(partition: number, from: number, most: number): Promise<Due[]> {
-    const flat = await this.store.read('due', this.deadline(), redis =>
+    const flat = await this.store.call('due', this.deadline(), redis =>
       redis.zrange(dueKey(partition), String(from), String(from + most - 1), 'WITHSCORES'),
     )
     return flat.flatMap((member, i) => (i % 2 === 0 ? [{ member, at: Number(flat[i + 1]) }] : []))

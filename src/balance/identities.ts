@@ -74,7 +74,7 @@ export class Identities {
     let owner = this.owners.get(name)
     if (!owner) {
       const { key, field } = identityKey(identity)
-      const value = await this.store.read('index', deadline, redis => redis.hget(key, field))
+      const value = await this.store.call('index', deadline, redis => redis.hget(key, field))
       owner = value === null ? undefined : readOwner(value)
       if (!owner) return undefined
       this.owners.set(name, owner)
@@ -117,7 +117,7 @@ export class Identities {
   async ownerOfSession(sessionId: string, deadline: number): Promise<Owner | undefined> {
     const known = this.sessions.get(sessionId)
     if (known) return known
-    const value = await this.store.read('session-index', deadline, redis => redis.get(sessionIndexKey(sessionId)))
+    const value = await this.store.call('session-index', deadline, redis => redis.get(sessionIndexKey(sessionId)))
     return value === null ? undefined : readOwner(value)
   }
 

@@ -64,7 +64,7 @@ export class Journal {
       const count = Math.max(16, Math.floor(entriesOfOneRead / group.length))
       const names = group.map(([partition]) => this.keys[partition]!)
       const ids = group.map(([, id]) => id)
-      const reply = await this.store.read('journal', this.deadline(), redis =>
+      const reply = await this.store.call('journal', this.deadline(), redis =>
         redis.xread('COUNT', count, 'STREAMS', ...names, ...ids),
       )
       if (reply === null) continue
@@ -125,7 +125,7 @@ export class Journal {
     const young: number[] = []
     let removed = 0
     for (const some of pieces(partitions, commandsOfOnePipeline)) {
-      const consumers = (await this.store.read('consumers', this.deadline(), redis =>
+      const consumers = (await this.store.call('consumers', this.deadline(), redis =>
         inPipeline(redis, pipeline => some.forEach(partition => pipeline.hvals(consumersKey(partition)))),
       )) as string[][]
       const bounds: [string, string][] = []
@@ -154,7 +154,7 @@ export class Journal {
   async lastIds(partitions: readonly number[]): Promise<Map<number, string>> {
     const last = new Map<number, string>()
     for (const some of pieces(partitions, commandsOfOnePipeline)) {
-      const replies = (await this.store.read('journal', this.deadline(), redis =>
+      const replies = (await this.store.call('journal', this.deadline(), redis =>
         inPipeline(redis, pipeline => some.forEach(p => pipeline.xrevrange(this.keys[p]!, '+', '-', 'COUNT', 1))),
       )) as [string, string[]][][]
       some.forEach((partition, i) => last.set(partition, replies[i]![0]?.[0] ?? streamStart))
@@ -167,7 +167,7 @@ export class Journal {
     let entries = 0
     let ms = 0
     for (const some of pieces([...positions], commandsOfOnePipeline)) {
-      const replies = await this.store.read('journal', this.deadline(), redis =>
+      const replies = await this.store.call('journal', this.deadline(), redis =>
         inPipeline(redis, pipeline => {
           for (const [partition] of some) {
             pipeline.xlen(this.keys[partition]!)

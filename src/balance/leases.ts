@@ -150,7 +150,7 @@ export class Leases {
     this.tell(listener => listener.lost?.(partitions))
     for (const some of pieces(partitions, commandsOfOnePipeline)) {
       const { store, id } = this.options
-      const owners = await store.read('leases', this.deadline(), redis => redis.mget(...some.map(p => this.keys[p]!)))
+      const owners = await store.call('leases', this.deadline(), redis => redis.mget(...some.map(p => this.keys[p]!)))
       const ours = some.filter((_, i) => owners[i] === id).map(p => this.keys[p]!)
       if (ours.length > 0) await store.call('leases', this.deadline(), redis => redis.del(...ours))
     }

@@ -39,7 +39,7 @@ export class Snapshot {
   async *accounts(): AsyncGenerator<readonly AccountRead[]> {
     let cursor = '0'
     do {
-      const [next, keys] = await this.store.read('scan', this.deadline(), redis =>
+      const [next, keys] = await this.store.call('scan', this.deadline(), redis =>
         redis.scan(cursor, 'MATCH', accountKey(0, '*').replace('{0}', '{*}'), 'COUNT', keysOfOneScan),
       )
       cursor = next
@@ -59,7 +59,7 @@ export class Snapshot {
     for (const group of pieces(all, listsOfOnePipeline)) {
       let rest: readonly number[] = group
       for (let from = 0; rest.length > 0; from += membersOfOneRead) {
-        const lists = (await this.store.read('due', this.deadline(), redis =>
+        const lists = (await this.store.call('due', this.deadline(), redis =>
           inPipeline(redis, pipeline =>
             rest.forEach(partition =>
               pipeline.zrange(dueKey(partition), String(from), String(from + membersOfOneRead - 1)),
@@ -87,7 +87,7 @@ export class Snapshot {
     const partition = partitionOf(id, this.partitions)
     let known: readonly string[] = []
     for (let tries = 0; tries < 20; tries++) {
-      const replies = await this.store.read('account', this.deadline(), async redis => {
+      const replies = await this.store.call('account', this.deadline(), async redis => {
         const transaction = redis.multi()
         transaction.hgetall(accountKey(partition, id))
         transaction.zrange(dueKey(partition), '0', '-1')
@@ -113,7 +113,7 @@ export class Snapshot {
 
   /** Hashes of these keys; undefined for a key of another type. */
   private hashes(keys: readonly string[]): Promise<(Record<string, string> | undefined)[]> {
-    return this.store.read('hashes', this.deadline(), async redis => {
+    return this.store.call('hashes', this.deadline(), async redis => {
       const pipeline = redis.pipeline()
       for (const key of keys) pipeline.hgetall(key)
       const replies = (await pipeline.exec()) ?? []

@@ -191,11 +191,6 @@ export class Store {
     }
   }
 
-  /** Reads that nobody's money depends on; the same patience. */
-  read<T>(what: string, deadline: number, send: (redis: RedisWithScripts) => Promise<T>): Promise<T> {
-    return this.call(what, deadline, send)
-  }
-
   private epoch: string | undefined
 
   /** Checks that the store is what the configuration promises, and that it was made for as many partitions. */
@@ -370,7 +365,6 @@ function classify(error: unknown): StoreErrorClass {
   if (error instanceof TypeError || error instanceof RangeError) return 'defect' // ours, not the connection's
   switch (codeOf(error)) {
     case undefined:
-      if (error instanceof TypeError || error instanceof RangeError) return 'defect' // ours, not the connection's
       return messageOf(error).includes('timed out') ? 'timeout' : 'offline'
     case 'LOADING':
     case 'CLUSTERDOWN':

@@ -247,8 +247,7 @@ export class ChargingFunction {
           break
         }
         case 'other_subscriber':
-          if (elsewhere) return { status: 'other_subscriber', identity: 0 }
-          if (request.identities.length > 0) return { status: 'other_subscriber', identity: 0 }
+          if (elsewhere || request.identities.length > 0) return { status: 'other_subscriber', identity: 0 }
           return this.unknownSession()
         case 'other_account':
         case 'unknown_session': {
