@@ -9,13 +9,13 @@ declare const unit: unique symbol
 /** Millionths of a currency's major unit: 1 EUR = 1,000,000. */
 export type Micros = bigint & { readonly [unit]: 'micros' }
 
-/** Units of a service: octets, seconds or events, as its `UnitType` says. */
+/** Units of a service: octets, seconds, events, or micros of a value, as its `UnitType` says. */
 export type Units = bigint & { readonly [unit]: 'units' }
 
 /** Milliseconds since 1970-01-01 UTC. */
 export type Millis = number
 
-export const unitTypes = ['octets', 'seconds', 'events'] as const
+export const unitTypes = ['octets', 'seconds', 'events', 'money'] as const
 export type UnitType = (typeof unitTypes)[number]
 
 /** The most that one line may carry, semantics.md section 1: more is refused with 5004. */
@@ -23,6 +23,7 @@ export const lineLimit: Record<UnitType, bigint> = {
   octets: 100_000_000_000_000n,
   seconds: 1_000_000_000n,
   events: 100_000_000n,
+  money: 1_000_000_000_000n,
 }
 
 /** Lua and JSON numbers are doubles: every amount stays below this. */

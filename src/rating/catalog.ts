@@ -1,6 +1,6 @@
 /**
- * The catalog as the rest of the program sees it: services, rates, buckets and offers, read and checked whole by load.ts
- * (design.md section 6). A catalog never changes; a reload makes another one.
+ * The catalog as the rest of the program sees it: services, zones, calendars, counters, rates, buckets and offers, read and
+ * checked whole by load.ts (design.md section 6). A catalog never changes; a reload makes another one.
  */
 import type { Micros, Millis, Units, UnitType } from '../units.js'
 import type { CompiledRate, Program, Quota } from './program.js'
@@ -10,10 +10,20 @@ export interface Catalog {
   readonly version: string
   /** ISO 4217, like EUR. */
   readonly currency: string
+  /** IANA name: of calendars and counters that name none. */
+  readonly timezone: string
+  /** Falling to one of these, `main` leaves an event. Micros, descending. */
+  readonly lowBalance: readonly Micros[]
   readonly services: ReadonlyMap<string, Service>
-  readonly rates: ReadonlyMap<string, CompiledRate>
+  readonly zones: ReadonlyMap<string, Zone>
+  readonly destinations: Destinations
+  readonly calendars: ReadonlyMap<string, Calendar>
+  readonly counters: ReadonlyMap<string, Counter>
+  readonly rates: ReadonlyMap<string, Rate>
   readonly buckets: ReadonlyMap<string, BucketKind>
   readonly offers: ReadonlyMap<string, Offer>
+  /** Cases written beside the tariff: run by the check and at each load. */
+  readonly tests: readonly TariffTest[]
   /** What match.ts has worked out of this catalog, bounded. */
   readonly memo: Memo
 }
@@ -22,6 +32,7 @@ export interface Service {
   readonly name: string
   /** Service-Context-Ids in lower case, without release and operator, or exactly as a client sends them. */
   readonly contexts: readonly string[]
+  /** `money`: what is rated is a value, in micros (a percentage of it is charged). */
   readonly unit: UnitType
   readonly quota: QuotaTerms
 }
@@ -33,12 +44,113 @@ export interface QuotaTerms extends Quota {
   readonly threshold: number
 }
 
-/** A kind of bucket, made known by the grants that name it: all of them agree on the unit and the services. */
-export interface BucketKind {
+/** Where the subscriber is: the serving network. The longest pattern over all zones decides, so a PLMN is in one zone. */
+export interface Zone {
+  readonly name: string
+  /** MCC and MNC digits; a trailing `*` matches any rest: `26201`, `208*`. */
+  readonly plmns: readonly string[]
+}
+
+/** Whom the subscriber calls. The longest prefix over all destinations decides. */
+export interface Destinations {
+  readonly names: ReadonlySet<string>
+  readonly size: number
+  /** Name of the destination of a number (digits, without +); undefined: none of its prefixes is known. */
+  find(number: string): string | undefined
+}
+
+/** A set of times. With `priority`, it is in force only while no calendar with a smaller priority is. */
+export interface Calendar {
+  readonly name: string
+  readonly timezone: string
+  /** 1 Monday to 7 Sunday; undefined: all. */
+  readonly days: ReadonlySet<number> | undefined
+  /** Minutes of the local day, [from, to); to below or equal from: past midnight, belonging to the day it began. Undefined: all day. */
+  readonly time: { readonly from: number; readonly to: number } | undefined
+  /** Local dates `2026-12-25`, or `12-25` of every year: only these, or none of these. */
+  readonly only: readonly string[] | undefined
+  readonly except: readonly string[]
+  /** Absolute bounds, ms; `until` is excluded. */
+  readonly since: Millis | undefined
+  readonly until: Millis | undefined
+  readonly priority: number | undefined
+}
+
+/** `30d` of `rolling` and `anniversary` start at the activation: the oldest subscription of the subscriber, or the account. */
+export type Reset =
+  | { readonly kind: 'never' | 'day' | 'week' | 'month' | 'anniversary' }
+  | { readonly kind: 'rolling'; readonly every: Millis }
+
+/** What was used, or charged, in a period. A rate may stand on it (tiers); a limit may end grants or prices. */
+export interface Counter {
+  readonly name: string
+  /** `money`: micros charged. */
+  readonly unit: UnitType
+  readonly per: 'subscriber' | 'account'
+  readonly reset: Reset
+  readonly timezone: string
+  /** Which usage counts. Not for counters of tiers, which count what their rates bill. */
+  readonly where: Conditions
+  /** Units or micros; undefined: it only counts. */
+  readonly limit: bigint | undefined
+  /** At the limit: nothing more is granted; it costs nothing any more; or only the events tell. */
+  readonly then: 'stop' | 'free' | 'tell'
+  /** Whether an account may opt out of the limit. */
+  readonly optIn: boolean
+  /** Percent of the limit that leave an event, ascending. */
+  readonly steps: readonly number[]
+  /** True when a rate's tiers stand on it. */
+  readonly tiers: boolean
+}
+
+export interface Rate extends CompiledRate {
+  readonly unit: UnitType
+  /** As it is written, for quotes, differences and overrides of its price. */
+  readonly terms: RateTerms
+}
+
+/** A rate as its catalog writes it. Money in micros, the rest in units. */
+export interface RateTerms {
   readonly name: string
   readonly unit: UnitType
-  readonly services: readonly string[]
+  /** One at least, ascending; only the last has no `upTo`. A tick above the one before costs `amount` for `per`. */
+  readonly tiers: readonly {
+    readonly upTo: Units | undefined
+    readonly amount: Micros
+    readonly per: Units
+  }[]
+  /** `graduated`: each tier at its own price; `volume`: all at the price of the tier reached. */
+  readonly mode: 'graduated' | 'volume'
+  /** 1 to the line limit of the unit. */
+  readonly step: Units
+  /** Billed as soon as anything is used; 0 for none. */
+  readonly first: Units
+  readonly setup: Micros
+  readonly minimum: Micros
+  /** Of a session. */
+  readonly cap: { readonly amount: Micros; readonly then: 'free' | 'stop' } | undefined
+  readonly round: Rounding
+  /** Of the major unit that a price is rounded to, 0 to 6. */
+  readonly decimals: number
+  /** Name of a counter that the tiers stand on; undefined: on the session's own usage. */
+  readonly counter: string | undefined
 }
+
+export const roundings = ['up', 'down', 'nearest'] as const
+export type Rounding = (typeof roundings)[number]
+
+/** A kind of bucket, made known by the grants that name it: all of them agree on what stands here. */
+export interface BucketKind {
+  readonly name: string
+  readonly unit: BucketUnit
+  /** What it may pay, by service: each started `each` units take `takes` of the bucket. Empty for money: rates take from it. */
+  readonly pays: ReadonlyMap<string, { readonly each: Units; readonly takes: Units }>
+  /** Where it may pay, beside the services (for money, too). */
+  readonly where: Conditions
+}
+
+/** `units`: generic, like points. `money`: micros that rates take before `main`. */
+export type BucketUnit = UnitType | 'units'
 
 export interface Offer {
   readonly name: string
@@ -46,6 +158,9 @@ export interface Offer {
   readonly rank: number
   /** Kept with the offer, not charged yet: buying and renewal do that. */
   readonly fee: Fee | undefined
+  /** Who may buy it, and when: checked at the purchase, not afterwards. */
+  readonly eligible: ReadonlyMap<string, ReadonlySet<string>>
+  readonly sold: { readonly from: Millis | undefined; readonly until: Millis | undefined }
   readonly grants: readonly Grant[]
   readonly rules: readonly Rule[]
   /** By service; what an offer does not say comes from the service. */
@@ -65,20 +180,71 @@ export interface Fee {
 export interface Grant {
   readonly bucket: string
   readonly amount: Units
-  /** Life time; undefined: never ends. */
-  readonly expires: Millis | undefined
+  readonly life: Life
   /** Smaller pays first. */
+  readonly priority: number
+  /** Bought: pays after what was granted, all else being equal. */
+  readonly paid: boolean
+  /** While it is valid, nothing behind it in the draw order is granted from. */
+  readonly blocker: boolean
+  /** Amounts left whose crossing leaves an event, descending. */
+  readonly warn: readonly Units[]
+  readonly rollover: Rollover | undefined
+}
+
+/** Absolute times of a bucket. */
+export interface Life {
+  /** Not usable before. */
+  readonly from: Millis | undefined
+  readonly end:
+    | { readonly kind: 'never' }
+    | { readonly kind: 'at'; readonly at: Millis }
+    /** After it was granted, or first used. */
+    | { readonly kind: 'after'; readonly after: Millis; readonly start: 'grant' | 'use' }
+    /** With the calendar's day, week or month that it was granted in. */
+    | { readonly kind: 'period'; readonly reset: 'day' | 'week' | 'month'; readonly timezone: string }
+}
+
+/** At its end, what is free of a bucket goes on in another one when it is at least `min`, up to `max`. */
+export interface Rollover {
+  readonly min: Units
+  readonly max: Units
+  readonly life: Millis
   readonly priority: number
 }
 
-/** A row of an offer: what its conditions match (an absent one matches everything), and what then applies. */
+/** What a request must be; absent members match everything. */
+export interface Conditions {
+  readonly services?: ReadonlySet<string>
+  readonly ratingGroup?: Condition
+  readonly serviceIdentifier?: Condition
+  /** Names of zones and destinations; `none`: of no zone. */
+  readonly zones?: ReadonlySet<string>
+  readonly destinations?: ReadonlySet<string>
+  /** Lower case; `*` at the end matches any rest. */
+  readonly apns?: ReadonlySet<string>
+  /** Names of 3GPP-RAT-Type, see ratTypes, or its number. */
+  readonly rats?: ReadonlySet<string>
+  /** Any of these calendars is in force. */
+  readonly when?: ReadonlySet<string>
+  /** Attributes of the account and of the subscriber: each key has one of the values. */
+  readonly account?: ReadonlyMap<string, ReadonlySet<string>>
+  readonly subscriber?: ReadonlyMap<string, ReadonlySet<string>>
+}
+
+/** 3GPP TS 29.061 section 16.4.7. */
+export const ratTypes: Readonly<Record<string, string>> = {
+  '1': 'utran', '2': 'geran', '3': 'wlan', '4': 'gan', '5': 'hspa', '6': 'eutran', '7': 'virtual', '8': 'nb-iot', '9': 'lte-m', '51': 'nr',
+} // prettier-ignore
+
+/** A row of an offer: what its conditions match, and what then applies. */
 export interface Rule {
   /** From 1. */
   readonly position: number
-  readonly service: string | undefined
-  readonly ratingGroup: Condition | undefined
-  readonly serviceIdentifier: Condition | undefined
+  readonly where: Conditions
   readonly effect: Effect
+  /** `file:line` of the row, for explanations. */
+  readonly place: string
 }
 
 export interface Condition {
@@ -88,9 +254,59 @@ export interface Condition {
 }
 
 export type Effect =
-  | { readonly kind: 'use'; readonly buckets: readonly string[]; readonly rate: string | undefined }
+  /** Buckets before and after the rate, in no order: the draw order is semantics.md section 5. */
+  | {
+      readonly kind: 'use'
+      readonly buckets: readonly string[]
+      readonly rate: string | undefined
+      readonly afterRate: readonly string[]
+    }
   /** `code` is a Result-Code, 0 for none. */
   | { readonly kind: 'free' | 'deny'; readonly code: number }
+
+/** One case: an account made of offers, what it uses, and what must come out. */
+export interface TariffTest {
+  readonly name: string
+  /** `file:line:column`. */
+  readonly place: string
+  readonly at: Millis
+  readonly offers: readonly string[]
+  readonly balance: Micros
+  readonly creditLimit: Micros
+  readonly attributes: ReadonlyMap<string, string>
+  /** Amounts left instead of what the offers grant. */
+  readonly buckets: ReadonlyMap<string, bigint>
+  readonly counters: ReadonlyMap<string, bigint>
+  readonly uses: readonly TariffUse[]
+  readonly expect: {
+    /** Of all uses together. */
+    readonly cost: Micros | undefined
+    readonly balance: Micros | undefined
+    readonly debt: Micros | undefined
+    readonly left: ReadonlyMap<string, bigint>
+    readonly counters: ReadonlyMap<string, bigint>
+    /** Of the last use: `granted`, or the Result-Code of its refusal. */
+    readonly result: string | undefined
+    /** Events that must be left, like `day-roaming 80%`. */
+    readonly events: readonly string[]
+  }
+}
+
+/** One session: opened at its time, all of it reported, ended. */
+export interface TariffUse {
+  readonly at: Millis
+  readonly service: string
+  readonly ratingGroup: number | undefined
+  readonly serviceIdentifiers: readonly number[]
+  readonly amount: bigint
+  /** For time: how long after `at` it is reported is the amount itself. For volume: reported at `at`, or evenly over so many ms. */
+  readonly over: Millis
+  readonly plmn: string | undefined
+  readonly called: string | undefined
+  readonly apn: string | undefined
+  /** Number of 3GPP-RAT-Type. */
+  readonly rat: string | undefined
+}
 
 export interface Memo {
   /** Service-Context-Id as sent → its service. */
@@ -101,8 +317,14 @@ export interface Memo {
   readonly serviceIdentifiers: ReadonlySet<number>
 }
 
-/** The program of a line, and the offers of the subscriptions that this catalog does not know: skipped. */
+/** The program of a line, while nothing that it depends on changes with time. */
 export interface Match {
   readonly program: Program
+  /** Time in which this match holds: [since, until), ms; ±Infinity where no calendar bounds it. */
+  readonly since: Millis
+  readonly until: Millis
+  /** JSON members for the ledger's line: zone, destination, calendar in force; '' for none. */
+  readonly facts: string
+  /** Offers of the subscriptions that this catalog does not know: skipped. */
   readonly unknownOffers: readonly string[]
 }
