@@ -5,44 +5,139 @@ import { createHash } from 'node:crypto'
 import type { Test } from 'tap'
 import type { RedisAccounts } from '../../src/balance/accounts.js'
 import type { Balance, ChargeAnswer, ChargeLine, ChargeOutcome, ChargeRequest } from '../../src/balance/balance.js'
-import { micros, units, type UnitType } from '../../src/units.js'
+import { lineLimit, micros, units, type UnitType } from '../../src/units.js'
 
+/** A tier of `aProgram`: rounding units a tick, up to `upTo` billed units (absent: no end). */
+export interface ProgramTier {
+  readonly upTo?: bigint
+  readonly num: bigint
+  readonly den?: bigint
+}
+
+/** A counter that the line moves; limit and steps as in src/rating/program.ts. */
+export interface ProgramCounter {
+  readonly name: string
+  readonly what: 'used' | 'money' | 'tiers'
+  readonly then?: 'stop' | 'free' | 'tell'
+  readonly per?: 'account' | 'subscriber'
+  readonly limit?: bigint
+  readonly steps?: readonly number[]
+}
+
+/** A bucket that pays unit by unit, or one of which each started `each` units take `takes`. */
+export type ProgramBucket = string | { readonly name: string; readonly each: bigint; readonly takes: bigint }
+
+/** Without `num` and `tiers` there is no rate; `num`/`den` are one tier without end. */
 export interface ProgramParts {
   readonly kind?: 'pay' | 'free' | 'deny' | 'unrated'
   readonly unit?: UnitType
   readonly service?: string
+  readonly rule?: string
   readonly validity?: number
-  readonly buckets?: readonly string[]
+  /** Percent of the grant. */
+  readonly threshold?: number
+  readonly finalUnit?: 'terminate' | 'none'
+  /** By default what is asked for decides. */
+  readonly quota?: { readonly size?: bigint; readonly min?: bigint; readonly max?: bigint; readonly target?: number }
+  readonly buckets?: readonly ProgramBucket[]
+  readonly afterRate?: readonly ProgramBucket[]
+  /** Money buckets that pay the rate before `main`. */
+  readonly money?: readonly string[]
   readonly num?: bigint
   readonly den?: bigint
+  readonly tiers?: readonly ProgramTier[]
+  readonly mode?: 'graduated' | 'volume'
   readonly step?: bigint
   readonly first?: bigint
+  readonly setup?: bigint
+  readonly minimum?: bigint
+  readonly cap?: bigint
+  readonly capThen?: 'free' | 'stop'
+  /** Micros that prices are multiples of. */
+  readonly roundUnit?: bigint
+  readonly round?: 'up' | 'down' | 'nearest'
+  /** Of the tiers: unless `counters` names it, too, it is of the account and has no limit. */
+  readonly counter?: string
+  readonly counters?: readonly ProgramCounter[]
   readonly code?: number
 }
 
 const gcd = (a: bigint, b: bigint): bigint => (b === 0n ? a : gcd(b, a % b))
 const hash = (text: string): string => createHash('sha1').update(text).digest('hex').slice(0, 8)
 
+/** The text of a charging program, src/rating/program.ts. */
 export function aProgram(parts: ProgramParts = {}): string {
-  const {
-    kind = 'pay',
-    unit = 'octets',
-    service = 'data',
-    validity = 3600,
-    buckets = [],
-    num,
-    den = 1n,
-    step = 1n,
-    first = 0n,
-    code = 0,
-  } = parts
-  const tick = gcd(step, first)
-  const rate =
-    num === undefined
-      ? '- 0 1 1 0 1'
-      : `${hash(`${num} ${den} ${step} ${first}`)} ${num} ${den} ${step} ${first} ${tick}`
-  const rest = `${unit} ${service} test#1 ${validity} ${validity},0,terminate ${buckets.join(',') || '-'} ${rate} ${code}`
+  const { kind = 'pay', unit = 'octets', service = 'data', rule = 'test#1', validity = 3600, threshold = 0 } = parts
+  const { size = lineLimit[unit], min = 1n, max = lineLimit[unit], target = 0 } = parts.quota ?? {}
+  const rest = [
+    unit,
+    service,
+    rule,
+    validity,
+    `${validity},${threshold},${parts.finalUnit ?? 'terminate'}`,
+    `${size},${min},${max},${target}`,
+    bucketsOf(parts.buckets),
+    ...rateOf(parts),
+    bucketsOf(parts.afterRate),
+    parts.money?.join(',') || '-',
+    countersOf(parts),
+    parts.code ?? 0,
+  ].join(' ')
   return `${kind} ${hash(kind + rest)} ${rest}`
+}
+
+function bucketsOf(buckets: readonly ProgramBucket[] = []): string {
+  const texts = buckets.map(each => (typeof each === 'string' ? each : `${each.name}~${each.each}~${each.takes}`))
+  return texts.join(',') || '-'
+}
+
+/** The fields `rate` and `tiers`. */
+function rateOf(parts: ProgramParts): [string, string] {
+  const { num, den = 1n, step = 1n, first = 0n, setup = 0n, minimum = 0n, cap, capThen = 'free' } = parts
+  const { roundUnit = 1n, round = 'up', counter, mode = 'graduated' } = parts
+  const tiers = parts.tiers ?? (num === undefined ? [] : [{ num, den }])
+  if (tiers.length === 0) return ['-', '-']
+  const tick = gcd(step, first)
+  let from = 0n
+  let base = 0n
+  const texts = tiers.map(tier => {
+    const { upTo = 0n, num, den = 1n } = tier
+    const divisor = gcd(num, den)
+    const text = `${from},${upTo},${base},${num / divisor},${den / divisor}`
+    if (mode === 'graduated') {
+      base += ((((upTo - from) / tick) * num) / den) * roundUnit
+      from = upTo
+    }
+    return text
+  })
+  const content = [
+    first,
+    step,
+    tick,
+    setup,
+    minimum,
+    cap ?? '-',
+    capThen[0],
+    roundUnit,
+    round[0],
+    counter ?? '-',
+    mode[0],
+  ]
+  return [
+    `${hash(`${parts.unit ?? 'octets'} ${content.join(',')} ${texts.join(';')}`)},${content.join(',')}`,
+    texts.join(';'),
+  ]
+}
+
+function countersOf({ counter, counters = [] }: ProgramParts): string {
+  const named = counter === undefined || counters.some(({ name }) => name === counter)
+  const all: readonly ProgramCounter[] = named
+    ? counters
+    : [{ name: counter, what: 'tiers', then: 'tell' }, ...counters]
+  const texts = all.map(({ name, what, then = 'stop', per = 'account', limit, steps = [] }) =>
+    [name, what[0], then[0], per[0], limit ?? '-', steps.join('.') || '-'].join(','),
+  )
+  return texts.join(';') || '-'
 }
 
 /** One request of a session with one line, or a recharge, and what must be so afterwards. */
