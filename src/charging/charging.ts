@@ -40,12 +40,27 @@ export interface CreditRequest {
   readonly identities: readonly Identity[]
   /** Distinct by key, in the order of the message. */
   readonly lines: readonly LineRequest[]
+  readonly facts: RequestFacts
   /** The T bit: perhaps a repeat. */
   readonly retransmitted: boolean
   /** Business time of its arrival, and the same moment on the monotonic clock, ms. */
   readonly arrival: Millis
   readonly arrivedAt: number
   readonly profile: PeerProfile
+}
+
+/** Where, how and whom: what Service-Information says, for rating. What is malformed there is absent. */
+export interface RequestFacts {
+  /** MCC and MNC of the serving network: five or six digits. */
+  readonly plmn: string | undefined
+  /** Number of the called party or the recipient: digits, without +. Absent when it is the subscriber who is called. */
+  readonly called: string | undefined
+  /** As it came. */
+  readonly apn: string | undefined
+  /** 3GPP-RAT-Type, in decimal. */
+  readonly rat: string | undefined
+  /** Of a call. */
+  readonly direction: 'originating' | 'terminating' | undefined
 }
 
 /** One quota: what was used of it, and what is asked. */
@@ -55,16 +70,23 @@ export interface LineRequest {
   readonly serviceIdentifiers: readonly number[]
   /** Undefined: nothing is asked. Without amounts: the server decides. */
   readonly requested: UnitAmounts | undefined
-  readonly used: UnitAmounts
+  readonly used: UsedAmounts
+  /** Currency-Code (ISO 4217, numeric) of the money in both; undefined: that of the account. */
+  readonly currency: number | undefined
   /** The report came at a threshold: the rest of the old grant is still in use. */
   readonly threshold: boolean
 }
 
-export interface UnitAmounts {
-  octets: bigint | undefined
-  seconds: bigint | undefined
-  events: bigint | undefined
-  money: boolean
+/** Units by their type, money in micros; undefined: the message has none of that type. */
+export type UnitAmounts = { readonly [type in UnitType]: bigint | undefined }
+export type UsedAmounts = { readonly [type in UnitType]: SplitAmount | undefined }
+
+/** What was used around a tariff switch, Tariff-Change-Usage: before it, after it, nobody knows; or it was not said. */
+export interface SplitAmount {
+  readonly unsplit: bigint
+  readonly before: bigint
+  readonly after: bigint
+  readonly indeterminate: bigint
 }
 
 export type CreditOutcome =
