@@ -15,6 +15,8 @@ export const journalKey = (partition: number): string => `ocs:{${partition}}:jou
 export const onceKey = (partition: number, key: string): string => `ocs:{${partition}}:once:${key}`
 /** Marks of sessions that ended in an hour (hours since 1970). */
 export const endedKey = (partition: number, hour: number): string => `ocs:{${partition}}:ended:${hour}`
+/** How many subscriptions (`offer:<name>`) and buckets (`bucket:<name>`) the accounts of a partition have. */
+export const censusKey = (partition: number): string => `ocs:{${partition}}:census`
 /** How far each ledger consumer has come, by its name. */
 export const consumersKey = (partition: number): string => `ocs:{${partition}}:consumers`
 /** Who looks after the partition's journal and due list for the moment. */

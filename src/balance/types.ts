@@ -21,16 +21,43 @@ export interface Subscription {
   readonly since: Millis
 }
 
-/** A bucket to be made with an account or a subscription. */
-export interface NewBucket {
-  readonly name: string
-  readonly unit: UnitType
-  readonly amount: Units
+/** `units`: generic, like points. `money`: micros of the account's currency. */
+export type BucketUnit = UnitType | 'units'
+
+/** What a bucket is beside its amount, name and end. */
+export interface BucketTerms {
+  /** Smaller pays first. */
   readonly priority: number
-  /** Undefined: never ends. */
-  readonly until: Millis | undefined
   /** Offer it came from. */
   readonly origin: string
+  /** Not usable before. */
+  readonly from?: Millis | undefined
+  /** Ends so many ms after its first use; until then it has no end. */
+  readonly life?: Millis | undefined
+  /** Bought, not granted. */
+  readonly paid?: boolean | undefined
+  /** While it is valid, nothing behind it in the draw order is granted from. */
+  readonly blocker?: boolean | undefined
+  /** Amounts left whose crossing leaves an event, descending. */
+  readonly warn?: readonly Units[] | undefined
+  readonly rollover?: BucketRollover | undefined
+}
+
+/** At its end, what is free goes on in another bucket when it is at least `min`, up to `max`, for `lifeMs` from that end. */
+export interface BucketRollover {
+  readonly min: Units
+  readonly max: Units
+  readonly lifeMs: Millis
+  readonly priority: number
+}
+
+/** A bucket to be made with an account or a subscription. */
+export interface NewBucket extends BucketTerms {
+  readonly name: string
+  readonly unit: BucketUnit
+  readonly amount: Units
+  /** Undefined: never ends. */
+  readonly until: Millis | undefined
 }
 
 export interface NewAccount {
@@ -47,15 +74,73 @@ export interface NewSubscriber {
   readonly offers: readonly { readonly offer: string; readonly buckets: readonly NewBucket[] }[]
 }
 
-export interface Bucket {
+export interface Bucket extends BucketTerms {
   readonly id: string
   readonly name: string
-  readonly unit: UnitType
+  readonly unit: BucketUnit
   readonly amount: Units
   readonly held: Units
   readonly until: Millis | undefined
-  readonly priority: number
-  readonly origin: string
+  /** Amount at first; known of buckets with `warn`. */
+  readonly initial?: Units | undefined
+}
+
+/**
+ * What an account has of its own beside subscribers and subscriptions: one JSON in its field `extras`, part of the profile.
+ * Members that are empty are left out of the JSON; extras.ts reads and writes it.
+ */
+export interface Extras {
+  /** Of the account, for conditions of rules and offers. */
+  readonly attributes: Readonly<Record<string, string>>
+  /** Attributes of a subscriber, by its number. */
+  readonly subscribers: Readonly<Record<string, Readonly<Record<string, string>>>>
+  readonly overrides: readonly Override[]
+  /**
+   * By counter: who goes on beyond its limit, as words: the subscriber's number (0: the account), `=` and the ms until when if
+   * that ends: `"day-roaming":"1=1796079600000 2"`. extras.ts: `optedIn`.
+   */
+  readonly optIns: Readonly<Record<string, string>>
+}
+
+export const overrideKinds = ['price', 'rate', 'grant', 'life', 'limit'] as const
+export type OverrideKind = (typeof overrideKinds)[number]
+
+/**
+ * What one account has differently from the catalog. `target` and `value`, whose numbers are digits alone:
+ *
+ * | kind  | target            | value                                                                    |
+ * |-------|-------------------|--------------------------------------------------------------------------|
+ * | price | rate with one tier | micros for the rate's `per`                                             |
+ * | rate  | rate              | name of the rate that applies instead                                    |
+ * | grant | name of a bucket  | amount that an offer grants: units, or micros                            |
+ * | life  | name of a bucket  | ms from the grant (or first use, where the grant says so), or `never`    |
+ * | limit | counter           | units or micros, or `none`; of one subscriber (member limit) or of all   |
+ */
+export interface Override {
+  /** Unique in the account. */
+  readonly id: string
+  readonly kind: OverrideKind
+  readonly target: string
+  readonly value: string
+  /** Number of the subscriber that a `limit` is for; absent: all of the account. */
+  readonly subscriber?: string | undefined
+  /** In force: [from, until), ms; absent: no bound. */
+  readonly from?: Millis | undefined
+  readonly until?: Millis | undefined
+  readonly reason: string
+  readonly actor: string
+}
+
+/** What was used, or charged, in the counter's period. */
+export interface CounterValue {
+  readonly name: string
+  /** Number of the subscriber; 0: of the account. */
+  readonly scope: string
+  /** Units or micros. */
+  readonly value: bigint
+  readonly held: bigint
+  /** When the period began. */
+  readonly period: Millis
 }
 
 export interface Account {
@@ -71,7 +156,14 @@ export interface Account {
   readonly sequence: number
   readonly subscribers: readonly { readonly id: string; readonly identities: readonly Identity[] }[]
   readonly subscriptions: readonly Subscription[]
+  /** In draw order. */
   readonly buckets: readonly Bucket[]
+  readonly counters: readonly CounterValue[]
+  readonly extras: Extras
+  /** Open sessions. */
+  readonly openSessions: number
+  /** Of the profile: changes with subscribers, subscriptions and extras. */
+  readonly rev: string
 }
 
 export interface SessionLine {

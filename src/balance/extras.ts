@@ -1,0 +1,62 @@
+/**
+ * An account's extras as they are stored: attributes, overrides and opt-ins in one JSON (types.ts says what each member is).
+ */
+import type { Millis } from '../units.js'
+import type { Extras, Override } from './types.js'
+
+export const noExtras: Extras = { attributes: {}, subscribers: {}, overrides: [], optIns: {} }
+
+/** @param text the field `extras`; empty or absent: nothing */
+export function readExtras(text: string | null | undefined): Extras {
+  if (text == null || text === '') return noExtras
+  return { ...noExtras, ...(JSON.parse(text) as Partial<Extras>) }
+}
+
+/** Empty text when there is nothing. Keys are sorted, so that the same extras are the same text. */
+export function writeExtras({ attributes, subscribers, overrides, optIns }: Extras): string {
+  const ofSubscribers = sorted(subscribers)
+    .filter(([, each]) => Object.keys(each).length > 0)
+    .map(([number, each]) => [number, Object.fromEntries(sorted(each))] as const)
+  const members = {
+    ...(Object.keys(attributes).length > 0 && { attributes: Object.fromEntries(sorted(attributes)) }),
+    ...(ofSubscribers.length > 0 && { subscribers: Object.fromEntries(ofSubscribers) }),
+    ...(overrides.length > 0 && { overrides }),
+    ...(Object.keys(optIns).length > 0 && { optIns: Object.fromEntries(sorted(optIns)) }),
+  }
+  return Object.keys(members).length === 0 ? '' : JSON.stringify(members)
+}
+
+/**
+ * Whether the subscriber (or the account, `0`) goes on beyond the limit of a counter at a time, and when that ends.
+ *
+ * @returns undefined: the limit applies; else until when it does not, Infinity: for good
+ */
+export function optedIn(optIns: Extras['optIns'], counter: string, scope: string, at: Millis): Millis | undefined {
+  const until = optInsOf(optIns[counter]).get(scope)
+  return until !== undefined && at < until ? until : undefined
+}
+
+/** By scope: until when, Infinity where it does not end. */
+export function optInsOf(words: string | undefined): Map<string, Millis> {
+  return new Map(
+    (words ?? '')
+      .split(' ')
+      .filter(word => word !== '')
+      .map(word => {
+        const [scope, until] = word.split('=')
+        return [scope!, until === undefined ? Infinity : Number(until)]
+      }),
+  )
+}
+
+export const writeOptIns = (optIns: ReadonlyMap<string, Millis>): string =>
+  sorted(Object.fromEntries(optIns))
+    .map(([scope, until]) => (until === Infinity ? scope : `${scope}=${until}`))
+    .join(' ')
+
+/** In force at a time. */
+export const inForce = ({ from, until }: Override, at: Millis): boolean =>
+  (from === undefined || from <= at) && (until === undefined || at < until)
+
+const sorted = <V>(of: Readonly<Record<string, V>>): [string, V][] =>
+  Object.entries(of).sort(([a], [b]) => (a < b ? -1 : 1))
