@@ -71,8 +71,8 @@ export interface CompiledRate {
   readonly setup: bigint
   readonly minimum: bigint
   readonly cap: { readonly amount: bigint; readonly then: 'free' | 'stop' } | undefined
-  /** Micros that prices are multiples of. */
-  readonly unit: bigint
+  /** Micros that prices are multiples of; `unit` in the text. */
+  readonly roundUnit: bigint
   readonly round: Rounding
   readonly counter: string | undefined
   readonly mode: 'graduated' | 'volume'
