@@ -25,14 +25,19 @@ const durations = new Map([
   ['w', 604_800_000],
 ])
 
+/** The whole text of a size, a duration and a share; what the parsers below take, but for ranges. */
+export const sizePattern = new RegExp(`^(\\d{1,15})(?:\\.(\\d{1,12}))?(${[...powers.keys()].join('|')})$`)
+export const durationPattern = new RegExp(`^(\\d{1,9})(${[...durations.keys()].join('|')})$`)
+export const percentPattern = /^(\d{1,3})%$/
+
 export const sizeHint = 'write a size like 100kB (10^5 octets), 100KiB (102,400 octets), 5GB or 20B'
 export const durationHint = 'write a duration like 30s, 10m, 1h or 30d'
 
 /** Octets. Undefined when it is no size, or no whole number of octets. */
 export function parseSize(text: string): bigint | undefined {
-  const match = /^(\d{1,15})(?:\.(\d{1,12}))?([A-Za-z]+)$/.exec(text)
-  const factor = match ? powers.get(match[3]!) : undefined
-  if (!match || factor === undefined) return undefined
+  const match = sizePattern.exec(text)
+  if (!match) return undefined
+  const factor = powers.get(match[3]!)!
   const decimals = match[2] ?? ''
   const scaled = BigInt(match[1]! + decimals) * factor
   const divisor = 10n ** BigInt(decimals.length)
@@ -53,13 +58,24 @@ export function hintForSize(text: string): string {
 
 /** Milliseconds. */
 export function parseDuration(text: string): number | undefined {
-  const match = /^(\d{1,9})([a-z]+)$/.exec(text)
-  const factor = match ? durations.get(match[2]!) : undefined
-  return match && factor !== undefined ? Number(match[1]) * factor : undefined
+  const match = durationPattern.exec(text)
+  return match ? Number(match[1]) * durations.get(match[2]!)! : undefined
 }
 
 /** `20%` → 20. */
 export function parsePercent(text: string): number | undefined {
-  const match = /^(\d{1,3})%$/.exec(text)
+  const match = percentPattern.exec(text)
   return match && Number(match[1]) <= 100 ? Number(match[1]) : undefined
+}
+
+/** The shortest text that parses to it again: `100kB`, `1MiB`, `20B`. */
+export function formatSize(octets: bigint): string {
+  const texts = [...powers].filter(([, each]) => octets % each === 0n).map(([name, each]) => `${octets / each}${name}`)
+  return texts.sort((a, b) => a.length - b.length)[0]!
+}
+
+/** The largest unit that it is a whole number of: `1h`, `90s`. */
+export function formatDuration(ms: number): string {
+  const [unit, factor] = [...durations].filter(([name, each]) => name !== 'w' && ms % each === 0).at(-1)!
+  return ms === 0 ? '0s' : `${ms / factor}${unit}`
 }

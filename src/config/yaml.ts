@@ -6,7 +6,7 @@
 import { relative } from 'node:path'
 import { isAlias, isMap, isScalar, isSeq, parseDocument, Scalar, visit, type Document, type Node } from 'yaml'
 import { parseMoney, type Micros } from '../units.js'
-import { durationHint, hintForSize, parseDuration, parsePercent, parseSize } from './quantity.js'
+import { durationHint, formatDuration, hintForSize, parseDuration, parsePercent, parseSize } from './quantity.js'
 
 export interface Fault {
   /** As it was given to the reader. */
@@ -98,8 +98,13 @@ function aliasesFit(root: Value): boolean {
 const lineStarts = (text: string): number[] => [0, ...[...text.matchAll(/\n/g)].map(({ index }) => index + 1)]
 
 function place(source: Source, offset: number): { line: number; column: number } {
-  const next = source.lines.findIndex(start => start > offset)
-  const line = next < 0 ? source.lines.length : next
+  // Halving: a catalog asks this once for each of its rules.
+  let [line, above] = [1, source.lines.length + 1]
+  while (above - line > 1) {
+    const middle = (line + above) >> 1
+    if (source.lines[middle - 1]! <= offset) line = middle
+    else above = middle
+  }
   return { line, column: offset - source.lines[line - 1]! + 1 }
 }
 
@@ -130,20 +135,31 @@ function resolved(value: Value): Node {
   return (value.node.resolve(value.source.document) as Node | undefined) ?? value.node
 }
 
+/** Whether it is written as a table, where a table is one of several forms. */
+export const isTable = (value: Value): boolean => isMap(resolved(value))
+
 const isEmpty = (node: Node): boolean => isScalar(node) && node.value === null && (node.source ?? '') === ''
 
-/** A mapping with these keys. Missing keys are absent from the result; unknown ones are faults. */
+/**
+ * A mapping with these keys. Missing keys are absent from the result; unknown ones are faults.
+ *
+ * @param advice what to do about keys that people may expect
+ */
 export function readFields<K extends string>(
   value: Value,
   keys: readonly K[],
   required: readonly K[] = [],
+  advice: Readonly<Record<string, string>> = {},
 ): Partial<Record<K, Value>> {
   const result: Partial<Record<K, Value>> = {}
   const entries = readEntries(value)
   if (!entries) return result
   for (const { name, key, value: field } of entries) {
     if (keys.some(known => known === name)) result[name as K] = field
-    else fault(key, `unknown key \`${name}\` in ${called(value)}`, meant(name, keys) ?? `known: ${keys.join(', ')}`)
+    else {
+      const hint = Object.hasOwn(advice, name) ? advice[name] : (meant(name, keys) ?? `known: ${keys.join(', ')}`)
+      fault(key, `unknown key \`${name}\` in ${called(value)}`, hint)
+    }
   }
   for (const key of required.filter(name => !(name in result)))
     fault(value, `${called(value)} lacks \`${key}\``, `add \`${key}:\``)
@@ -164,14 +180,17 @@ function readEntries(value: Value): Entry[] | undefined {
   if (isEmpty(node)) return []
   if (!isMap(node)) return fault(value, `${called(value)} is not a table`, 'write indented `key: value` lines')
   const entries: Entry[] = []
+  const names = new Set<string>()
   for (const pair of node.items) {
     const keyNode = pair.key as Node
     const name = isScalar(keyNode) ? (keyNode.source ?? String(keyNode.value)) : undefined
     const key = below(value, name ?? '?', keyNode)
     if (name === undefined) fault(key, `a key of ${called(value)} is not a word`)
     // A duplicate is a fault of the file already; the first one is read.
-    else if (!entries.some(entry => entry.name === name))
+    else if (!names.has(name)) {
+      names.add(name)
       entries.push({ name, key, value: below(value, name, (pair.value as Node | null) ?? emptyAfter(keyNode)) })
+    }
   }
   return entries
 }
@@ -288,18 +307,6 @@ function inRange(
   if (result === undefined || (result >= min && result <= max)) return result
   if (result < min) return fault(value, `${called(value)} is below ${show(min)}`, `write at least ${show(min)}`)
   return fault(value, `${called(value)} is above ${show(max)}`, `write at most ${show(max)}`)
-}
-
-function formatDuration(ms: number): string {
-  const [unit, factor] = (
-    [
-      ['d', 86_400_000],
-      ['h', 3_600_000],
-      ['m', 60_000],
-      ['s', 1_000],
-    ] as const
-  ).find(([, each]) => ms > 0 && ms % each === 0) ?? ['ms', 1]
-  return `${ms / factor}${unit}`
 }
 
 /** `did you mean ...?` for a word that is close to a known one. */
