@@ -50,6 +50,8 @@ export type LineOutcome =
       readonly units: Units
       readonly final: boolean
       readonly terms: Terms
+      /** Another price may hold from then on, within the grant. */
+      readonly switchAt?: Millis | undefined
     }
   | { readonly line: string; readonly is: 'exhausted'; readonly terms: Terms }
   | { readonly line: string; readonly is: 'denied'; readonly code: number }

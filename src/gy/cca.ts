@@ -15,11 +15,13 @@ const code = {
   sessionId: 263, resultCode: 268, authApplicationId: 258, ccRequestType: 416, ccRequestNumber: 415, ccSessionFailover: 418,
   creditControlFailureHandling: 427, mscc: 456, grantedServiceUnit: 431, ratingGroup: 432, serviceIdentifier: 439, validityTime: 448,
   finalUnitIndication: 430, finalUnitAction: 449, errorMessage: 281, failedAvp: 279, serviceContextId: 461,
+  tariffTimeChange: 451, ccMoney: 413, unitValue: 445, valueDigits: 447, exponent: 429, currencyCode: 425,
   timeQuotaThreshold: 868, volumeQuotaThreshold: 869, unitQuotaThreshold: 1226,
 } as const // prettier-ignore
 
-const unitCodes: Record<UnitType, number> = { octets: 421, seconds: 420, events: 417 }
-const thresholdCodes: Record<UnitType, number> = {
+const unitCodes = { octets: 421, seconds: 420, events: 417 } as const
+/** TS 32.299 has no threshold for money. */
+const thresholdCodes: Partial<Record<UnitType, number>> = {
   octets: code.volumeQuotaThreshold,
   seconds: code.timeQuotaThreshold,
   events: code.unitQuotaThreshold,
@@ -31,6 +33,8 @@ export interface CcaContext {
   /** Origin-Host and Origin-Realm, encoded. */
   readonly identity: Buffer
   readonly config: ChargingConfig
+  /** ISO 4217, numeric, of the money that is granted; undefined: it has no number. */
+  readonly currencyCode: number | undefined
 }
 
 /** A refusal in words, for Error-Message: what the gateway's engineer should know, and no identity. */
@@ -113,7 +117,7 @@ export function ccaOf(
       writer.u32(code.authApplicationId, 4)
       writer.u32(code.ccRequestType, requestTypeValues[ccr.requestType])
       writer.u32(code.ccRequestNumber, ccr.requestNumber)
-      if (refusal === undefined) writeBody(writer, context.config, ccr, outcome)
+      if (refusal === undefined) writeBody(writer, context, ccr, outcome)
       else writer.text(code.errorMessage, refusal.message, 0, 0)
       if (failedAvp !== undefined) writer.octets(code.failedAvp, failedAvp)
       for (const proxyInfo of ccr.proxyInfo) writer.ready(proxyInfo)
@@ -127,7 +131,8 @@ function commandLevelRefusal(ccr: ReadCcr, outcome: CreditOutcome): Refusal | un
   return line && lineRefusal(line)
 }
 
-function writeBody(writer: Writer, config: ChargingConfig, ccr: ReadCcr, outcome: CreditOutcome): void {
+function writeBody(writer: Writer, context: CcaContext, ccr: ReadCcr, outcome: CreditOutcome): void {
+  const { config, currencyCode } = context
   if (outcome.status !== 'answered') return
   if (ccr.requestType === 'initial') {
     writer.u32(code.ccSessionFailover, config.sessionFailover ? 1 : 0)
@@ -137,7 +142,7 @@ function writeBody(writer: Writer, config: ChargingConfig, ccr: ReadCcr, outcome
     // RFC 8506 without MSCC: one line, its units stand beside the command.
     const line = outcome.lines[0]
     if (line !== undefined && isGrant(line)) {
-      writeGrant(writer, line)
+      writeGrant(writer, line, currencyCode)
       writeConditions(writer, line)
     }
     return
@@ -147,7 +152,7 @@ function writeBody(writer: Writer, config: ChargingConfig, ccr: ReadCcr, outcome
     const refusal = lineRefusal(line)
     failure ??= refusal
     const group = writer.group(code.mscc)
-    if (isGrant(line)) writeGrant(writer, line)
+    if (isGrant(line)) writeGrant(writer, line, currencyCode)
     writeKey(writer, line.line)
     if (isGrant(line)) writeConditions(writer, line)
     writer.u32(code.resultCode, refusal?.resultCode ?? ResultCode.SUCCESS)
@@ -160,10 +165,28 @@ function writeBody(writer: Writer, config: ChargingConfig, ccr: ReadCcr, outcome
 type Grant = Extract<LineOutcome, { units: unknown }>
 const isGrant = (line: LineOutcome): line is Grant => line.is === 'granted' || line.is === 'free'
 
-function writeGrant(writer: Writer, { units, terms }: Grant): void {
+function writeGrant(writer: Writer, { units, terms, switchAt }: Grant, currencyCode: number | undefined): void {
   const group = writer.group(code.grantedServiceUnit)
-  if (terms.unit === 'seconds') writer.u32(unitCodes.seconds, Number(units))
+  if (switchAt !== undefined) writer.time(code.tariffTimeChange, Math.floor(switchAt / 1000))
+  if (terms.unit === 'money') writeMoney(writer, units, currencyCode)
+  else if (terms.unit === 'seconds') writer.u32(unitCodes.seconds, Number(units))
   else writer.u64(unitCodes[terms.unit], units)
+  writer.end(group)
+}
+
+/** CC-Money of so many micros, in hundredths, or finer where that says something: 90 x 10^-2, 85 x 10^-3. */
+function writeMoney(writer: Writer, micros: bigint, currencyCode: number | undefined): void {
+  let [digits, exponent] = [micros, -6]
+  while (exponent < -2 && digits % 10n === 0n) {
+    digits /= 10n
+    exponent++
+  }
+  const group = writer.group(code.ccMoney)
+  const value = writer.group(code.unitValue)
+  writer.i64(code.valueDigits, digits)
+  writer.i32(code.exponent, exponent)
+  writer.end(value)
+  if (currencyCode !== undefined) writer.u32(code.currencyCode, currencyCode)
   writer.end(group)
 }
 
@@ -178,9 +201,10 @@ function writeConditions(writer: Writer, { terms, final }: Grant): void {
 
 /** TS 32.299 section 6.5.2: units left of the grant at which the gateway should report; only below the grant, never with final units. */
 function writeThreshold(writer: Writer, units: bigint, { unit, threshold }: Terms): void {
+  const thresholdCode = thresholdCodes[unit]
   const left = (units * BigInt(threshold)) / 100n
-  if (left === 0n || left >= units || left > 0xffffffffn) return
-  writer.u32(thresholdCodes[unit], Number(left), vendor3gpp)
+  if (thresholdCode === undefined || left === 0n || left >= units || left > 0xffffffffn) return
+  writer.u32(thresholdCode, Number(left), vendor3gpp)
 }
 
 function writeKey(writer: Writer, key: string): void {

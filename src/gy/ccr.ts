@@ -7,17 +7,37 @@ import { DiameterError, ResultCode } from '../diameter/errors.js'
 import { emptyAvp, missing, wrapIn } from '../diameter/failed-avp.js'
 import { readMessage, shape, type ReadLimits, type Shape } from '../diameter/message.js'
 import { encodeAvp } from '../diameter/tree.js'
-import { lineLimit, unitTypes } from '../units.js'
-import type { CreditRequest, Identity, LineRequest, RequestType, UnitAmounts } from '../charging/charging.js'
+import { lineLimit, unitTypes, type UnitType } from '../units.js'
+import type {
+  CreditRequest,
+  Identity,
+  LineRequest,
+  RequestType,
+  SplitAmount,
+  UnitAmounts,
+  UsedAmounts,
+} from '../charging/charging.js'
+import { factsOf, serviceInformationShape, type ServiceInformation } from './facts.js'
+
+export class UnitValue {
+  valueDigits = 0n
+  exponent = 0
+}
+
+export class Money {
+  unitValue = new UnitValue()
+  currencyCode: number | undefined = undefined
+}
 
 /** Amounts of Requested- or Used-Service-Unit as they stand in the message. */
 export class ServiceUnits {
+  tariffChangeUsage: number | undefined = undefined
   ccTime: number | undefined = undefined
   ccTotalOctets: bigint | undefined = undefined
   ccInputOctets: bigint | undefined = undefined
   ccOutputOctets: bigint | undefined = undefined
   ccServiceSpecificUnits: bigint | undefined = undefined
-  ccMoney: Buffer | undefined = undefined
+  ccMoney: Money | undefined = undefined
   reportingReason: number | undefined = undefined
 }
 
@@ -27,6 +47,7 @@ export class Mscc {
   serviceIdentifiers: number[] = []
   ratingGroup: number | undefined = undefined
   reportingReason: number | undefined = undefined
+  ratType: Buffer | undefined = undefined
 }
 
 export class SubscriptionId {
@@ -59,6 +80,8 @@ export class Ccr {
   mscc: Mscc[] = []
   serviceIdentifier: number | undefined = undefined
   ccSubSessionId: Buffer | undefined = undefined
+  serviceInformation: ServiceInformation | undefined = undefined
+  ratType: Buffer | undefined = undefined
   proxyInfo: Buffer[] = []
 }
 
@@ -90,13 +113,19 @@ export class CcrReader {
     private readonly dictionary: Dictionary,
     private readonly limits: ReadLimits & { readonly sessionIdOctets: number },
   ) {
+    const unitValue = shape(dictionary, 'Unit-Value', UnitValue, { valueDigits: 'Value-Digits', exponent: 'Exponent' })
+    const money = shape(dictionary, 'CC-Money', Money, {
+      unitValue: ['Unit-Value', unitValue],
+      currencyCode: 'Currency-Code',
+    })
     const units = shape(dictionary, 'Used-Service-Unit', ServiceUnits, {
+      tariffChangeUsage: 'Tariff-Change-Usage',
       ccTime: 'CC-Time',
       ccTotalOctets: 'CC-Total-Octets',
       ccInputOctets: 'CC-Input-Octets',
       ccOutputOctets: 'CC-Output-Octets',
       ccServiceSpecificUnits: 'CC-Service-Specific-Units',
-      ccMoney: ['CC-Money', 'raw'],
+      ccMoney: ['CC-Money', money],
       reportingReason: 'Reporting-Reason',
     })
     const requested = shape(dictionary, 'Requested-Service-Unit', ServiceUnits, {
@@ -105,7 +134,7 @@ export class CcrReader {
       ccInputOctets: 'CC-Input-Octets',
       ccOutputOctets: 'CC-Output-Octets',
       ccServiceSpecificUnits: 'CC-Service-Specific-Units',
-      ccMoney: ['CC-Money', 'raw'],
+      ccMoney: ['CC-Money', money],
     })
     const mscc = shape(dictionary, 'Multiple-Services-Credit-Control', Mscc, {
       requested: ['Requested-Service-Unit', requested],
@@ -113,6 +142,7 @@ export class CcrReader {
       serviceIdentifiers: 'Service-Identifier',
       ratingGroup: 'Rating-Group',
       reportingReason: 'Reporting-Reason',
+      ratType: '3GPP-RAT-Type',
     })
     const subscriptionId = shape(dictionary, 'Subscription-Id', SubscriptionId, {
       type: 'Subscription-Id-Type',
@@ -141,6 +171,8 @@ export class CcrReader {
       mscc: ['Multiple-Services-Credit-Control', mscc],
       serviceIdentifier: 'Service-Identifier',
       ccSubSessionId: ['CC-Sub-Session-Id', 'raw'],
+      serviceInformation: ['Service-Information', serviceInformationShape(dictionary)],
+      ratType: '3GPP-RAT-Type',
       proxyInfo: ['Proxy-Info', 'raw'],
     })
   }
@@ -170,6 +202,7 @@ export class CcrReader {
         eventTime: ccr.eventTimestamp === undefined ? undefined : ccr.eventTimestamp * 1000,
         identities: this.identitiesOf(ccr),
         lines,
+        facts: factsOf(ccr.serviceInformation, ccr.ratType ?? ratTypeOf(ccr.mscc)),
       },
     }
   }
@@ -223,7 +256,7 @@ export class CcrReader {
     for (const { ratingGroup, serviceIdentifiers, requested, used, reportingReason } of ccr.mscc) {
       const line = this.line(ratingGroup, serviceIdentifiers, requested, used, reportingReason)
       const same = lines.get(line.key)
-      lines.set(line.key, same === undefined ? line : together(same, line))
+      lines.set(line.key, same === undefined ? line : this.together(same, line))
     }
     return [...lines.values()]
   }
@@ -237,42 +270,102 @@ export class CcrReader {
   ): LineRequest {
     let final = reason === Reason.FINAL
     let threshold = reason === Reason.THRESHOLD
-    const sum: UnitAmounts = { octets: undefined, seconds: undefined, events: undefined, money: false }
+    const sum: Used = { octets: undefined, seconds: undefined, events: undefined, money: undefined }
+    let currency = requested?.ccMoney?.currencyCode
     for (const units of used) {
       final ||= units.reportingReason === Reason.FINAL
       threshold ||= units.reportingReason === Reason.THRESHOLD
-      add(sum, amountsOf(units))
+      add(sum, this.amountsOf('Used-Service-Unit', units), sideOf(units.tariffChangeUsage))
+      if (units.ccMoney !== undefined) currency = this.oneCurrency(currency, units.ccMoney.currencyCode)
     }
     this.checkLimits(sum)
+    const asked = requested === undefined ? undefined : this.amountsOf('Requested-Service-Unit', requested)
     return {
       key: lineKey(ratingGroup, serviceIdentifiers),
       ratingGroup,
       serviceIdentifiers,
-      requested: requested === undefined || final ? undefined : amountsOf(requested),
+      requested: final ? undefined : asked,
       used: sum,
+      currency,
       threshold: threshold && !final,
     }
   }
 
-  private checkLimits(used: UnitAmounts): void {
-    for (const type of unitTypes) {
-      const amount = used[type]
-      if (amount !== undefined && amount > lineLimit[type]) {
-        throw new DiameterError(
-          ResultCode.INVALID_AVP_VALUE,
-          `${amount} ${type} of usage are more than one line may carry (${lineLimit[type]})`,
-          this.usedAvp(type, amount),
-        )
+  private together(a: LineRequest, b: LineRequest): LineRequest {
+    const used: Used = { octets: undefined, seconds: undefined, events: undefined, money: undefined }
+    for (const each of [a.used, b.used]) {
+      for (const type of unitTypes) {
+        const amount = each[type]
+        if (amount !== undefined) for (const side of sides) addTo(used, type, side, amount[side])
       }
+    }
+    this.checkLimits(used)
+    return {
+      ...a,
+      used,
+      requested: a.requested ?? b.requested,
+      currency: this.oneCurrency(a.currency, b.currency),
+      threshold: a.threshold || b.threshold,
     }
   }
 
-  private usedAvp(type: keyof typeof unitAvps, amount: bigint): Buffer {
+  /** CC-Total-Octets wins over input plus output. */
+  private amountsOf(group: UnitGroup, units: ServiceUnits): UnitAmounts {
+    const { ccTotalOctets, ccInputOctets, ccOutputOctets, ccTime, ccServiceSpecificUnits, ccMoney } = units
+    const split = ccInputOctets !== undefined || ccOutputOctets !== undefined
+    return {
+      octets: ccTotalOctets ?? (split ? (ccInputOctets ?? 0n) + (ccOutputOctets ?? 0n) : undefined),
+      seconds: ccTime === undefined ? undefined : BigInt(ccTime),
+      events: ccServiceSpecificUnits,
+      money: ccMoney === undefined ? undefined : this.microsOf(group, ccMoney),
+    }
+  }
+
+  /** Unit-Value in micros; RFC 8506 sections 8.8 to 8.10. */
+  private microsOf(group: UnitGroup, { unitValue, currencyCode }: Money): bigint {
+    const { valueDigits, exponent } = unitValue
+    const micros = exponent < -18 || exponent > 18 || valueDigits < 0n ? undefined : wholeMicros(valueDigits, exponent)
+    if (micros !== undefined && micros <= lineLimit.money) return micros
     const { dictionary } = this
-    // A sum of several may be more than its AVP can say.
-    const most = type === 'seconds' ? 2n ** 32n - 1n : 2n ** 64n - 1n
-    const value = amount > most ? most : amount
-    return wrapIn(dictionary.avp('Used-Service-Unit'), encodeAvp(dictionary, unitAvps[type], value))
+    const money = encodeAvp(dictionary, 'CC-Money', [
+      [
+        'Unit-Value',
+        [
+          ['Value-Digits', valueDigits],
+          ['Exponent', exponent],
+        ],
+      ],
+      ...(currencyCode === undefined ? [] : [['Currency-Code', currencyCode] as const]),
+    ])
+    throw new DiameterError(
+      ResultCode.INVALID_AVP_VALUE,
+      `${valueDigits} x 10^${exponent} is not an amount of 0 to ${lineLimit.money / 1_000_000n} in whole millionths`,
+      wrapIn(dictionary.avp(group), money),
+    )
+  }
+
+  private oneCurrency(a: number | undefined, b: number | undefined): number | undefined {
+    if (a === undefined || b === undefined || a === b) return a ?? b
+    throw new DiameterError(
+      ResultCode.CONTRADICTING_AVPS,
+      `money of two currencies, ${a} and ${b}, in one line`,
+      Buffer.concat([a, b].map(code => encodeAvp(this.dictionary, 'Currency-Code', code))),
+    )
+  }
+
+  private checkLimits(used: UsedAmounts): void {
+    for (const type of unitTypes) {
+      const amount = used[type]
+      if (amount === undefined) continue
+      const total = totalOf(amount)
+      if (total > lineLimit[type]) {
+        throw new DiameterError(
+          ResultCode.INVALID_AVP_VALUE,
+          `${total} ${type} of usage are more than one line may carry (${lineLimit[type]})`,
+          usedAvp(this.dictionary, type, total),
+        )
+      }
+    }
   }
 
   private identitiesOf(ccr: Ccr): Identity[] {
@@ -299,11 +392,35 @@ export class CcrReader {
   }
 }
 
-export const unitAvps = {
-  octets: 'CC-Total-Octets',
-  seconds: 'CC-Time',
-  events: 'CC-Service-Specific-Units',
-} as const
+type UnitGroup = 'Requested-Service-Unit' | 'Used-Service-Unit'
+
+/** A Used-Service-Unit of so much, for Failed-AVP. */
+export function usedAvp(dictionary: Dictionary, type: UnitType, amount: bigint): Buffer {
+  return wrapIn(dictionary.avp('Used-Service-Unit'), unitAvp(dictionary, type, amount))
+}
+
+function unitAvp(dictionary: Dictionary, type: UnitType, amount: bigint): Buffer {
+  // A sum of several may be more than its AVP can say.
+  const atMost = (bits: bigint): bigint => (amount < 1n << bits ? amount : (1n << bits) - 1n)
+  switch (type) {
+    case 'octets':
+      return encodeAvp(dictionary, 'CC-Total-Octets', atMost(64n))
+    case 'seconds':
+      return encodeAvp(dictionary, 'CC-Time', Number(atMost(32n)))
+    case 'events':
+      return encodeAvp(dictionary, 'CC-Service-Specific-Units', atMost(64n))
+    case 'money': {
+      const value = [
+        ['Value-Digits', atMost(63n)],
+        ['Exponent', -6],
+      ] as const
+      return encodeAvp(dictionary, 'CC-Money', [['Unit-Value', value]])
+    }
+  }
+}
+
+export const totalOf = ({ unsplit, before, after, indeterminate }: SplitAmount): bigint =>
+  unsplit + before + after + indeterminate
 
 /** Rating-Group or `-`, then `/` and the Service-Identifiers exactly as sent. */
 export function lineKey(ratingGroup: number | undefined, serviceIdentifiers: readonly number[]): string {
@@ -311,30 +428,38 @@ export function lineKey(ratingGroup: number | undefined, serviceIdentifiers: rea
   return serviceIdentifiers.length === 0 ? group : `${group}/${serviceIdentifiers.join(',')}`
 }
 
-/** CC-Total-Octets wins over input plus output. */
-function amountsOf(units: ServiceUnits): UnitAmounts {
-  const { ccTotalOctets, ccInputOctets, ccOutputOctets, ccTime, ccServiceSpecificUnits, ccMoney } = units
-  const split = ccInputOctets !== undefined || ccOutputOctets !== undefined
-  return {
-    octets: ccTotalOctets ?? (split ? (ccInputOctets ?? 0n) + (ccOutputOctets ?? 0n) : undefined),
-    seconds: ccTime === undefined ? undefined : BigInt(ccTime),
-    events: ccServiceSpecificUnits,
-    money: ccMoney !== undefined,
-  }
-}
+type Used = { -readonly [type in UnitType]: { -readonly [side in keyof SplitAmount]: bigint } | undefined }
 
-function add(sum: UnitAmounts, more: UnitAmounts): void {
+const sides = ['unsplit', 'before', 'after', 'indeterminate'] as const
+
+/** Tariff-Change-Usage: 0 before, 1 after, 2 indeterminate; RFC 8506 section 8.27. */
+const sideOf = (tariffChangeUsage: number | undefined): keyof SplitAmount =>
+  tariffChangeUsage === undefined ? 'unsplit' : sides[tariffChangeUsage + 1]!
+
+function add(sum: Used, amounts: UnitAmounts, side: keyof SplitAmount): void {
   for (const type of unitTypes) {
-    const amount = more[type]
-    if (amount !== undefined) sum[type] = (sum[type] ?? 0n) + amount
+    const amount = amounts[type]
+    if (amount !== undefined) addTo(sum, type, side, amount)
   }
-  sum.money ||= more.money
 }
 
-function together(a: LineRequest, b: LineRequest): LineRequest {
-  const used: UnitAmounts = { ...a.used }
-  add(used, b.used)
-  return { ...a, used, requested: a.requested ?? b.requested, threshold: a.threshold || b.threshold }
+function addTo(sum: Used, type: UnitType, side: keyof SplitAmount, amount: bigint): void {
+  const into = (sum[type] ??= { unsplit: 0n, before: 0n, after: 0n, indeterminate: 0n })
+  into[side] += amount
+}
+
+/** Undefined: it has fractions of a micro. */
+function wholeMicros(digits: bigint, exponent: number): bigint | undefined {
+  const shift = exponent + 6
+  if (shift >= 0) return digits * 10n ** BigInt(shift)
+  const divisor = 10n ** BigInt(-shift)
+  return digits % divisor === 0n ? digits / divisor : undefined
+}
+
+/** Ours: a client of old has it inside the MSCC (Open5GS before its pull request 3069); the first one counts. */
+function ratTypeOf(msccs: readonly Mscc[]): Buffer | undefined {
+  for (const { ratType } of msccs) if (ratType !== undefined) return ratType
+  return undefined
 }
 
 /** Subscription-Id-Type: 0 E.164, 1 IMSI, 2 SIP URI, 3 NAI, 4 private. */

@@ -4,15 +4,17 @@
 import type { ChargingFunction, CreditOutcome, RequestType } from '../charging/charging.js'
 import type { Clock } from '../clock.js'
 import type { ChargingConfig, DiameterConfig } from '../config/config.js'
+import { currencyNumber } from '../currency.js'
 import type { Answer, Application, IncomingRequest } from '../diameter/application.js'
 import type { Dictionary } from '../diameter/dictionary.js'
 import { DiameterError, ResultCode } from '../diameter/errors.js'
-import { emptyAvp, wrapIn } from '../diameter/failed-avp.js'
+import { emptyAvp } from '../diameter/failed-avp.js'
 import { FLAG } from '../diameter/header.js'
 import { encodeAvp } from '../diameter/tree.js'
 import { Writer } from '../diameter/writer.js'
+import { unitTypes } from '../units.js'
 import { ccaOf, refusalOf, type CcaContext } from './cca.js'
-import { CcrReader, unitAvps, type ReadCcr } from './ccr.js'
+import { CcrReader, totalOf, usedAvp, type ReadCcr } from './ccr.js'
 
 /** What is counted of CCRs; telemetry implements it. */
 export interface CcrMetrics {
@@ -30,7 +32,7 @@ const creditControlRequest = 272
 export class CreditControl implements Application {
   readonly id = 4
   private readonly reader: CcrReader
-  private readonly context: CcaContext
+  private readonly identity: Buffer
 
   constructor(
     private readonly parts: {
@@ -40,14 +42,16 @@ export class CreditControl implements Application {
       readonly charging: ChargingFunction
       readonly metrics: CcrMetrics
       readonly clock: Clock
+      /** Of the catalog in force, like EUR. */
+      readonly currency: () => string
     },
   ) {
-    const { dictionary, diameter, config } = parts
+    const { dictionary, diameter } = parts
     this.reader = new CcrReader(dictionary, diameter.limits)
     const writer = new Writer(1024)
     writer.text(264, diameter.identity)
     writer.text(296, diameter.realm)
-    this.context = { identity: Buffer.from(writer.take()), config }
+    this.identity = Buffer.from(writer.take())
   }
 
   /**
@@ -77,7 +81,7 @@ export class CreditControl implements Application {
         arrivedAt,
         profile: peer.profile,
       })
-      const answer = ccaOf(this.context, ccr, outcome, this.failedAvp(ccr, outcome))
+      const answer = ccaOf(this.context(), ccr, outcome, this.failedAvp(ccr, outcome))
       resultCode = answer.resultCode
       if (!sampled) return answer
       metrics.stage('decode', (decoded - begun) / 1000)
@@ -96,6 +100,11 @@ export class CreditControl implements Application {
         (clock.monotonic() - arrivedAt) / 1000,
       )
     }
+  }
+
+  private context(): CcaContext {
+    const { config, currency } = this.parts
+    return { identity: this.identity, config, currencyCode: currencyNumber(currency()) }
   }
 
   private timed(answer: Answer): Answer {
@@ -123,7 +132,7 @@ export class CreditControl implements Application {
       case 'other_subscriber':
         return this.subscriptionId(ccr, outcome.identity)
       case 'too_large':
-        return wrapIn(dictionary.avp('Used-Service-Unit'), this.usedOf(ccr, outcome.line))
+        return this.usedOf(ccr, outcome.line)
       case 'answered':
       case 'refused': {
         const unrated = outcome.lines.filter(line => line.is === 'unrated')
@@ -152,9 +161,9 @@ export class CreditControl implements Application {
 
   private usedOf(ccr: ReadCcr, key: string): Buffer {
     const used = ccr.credit.lines.find(line => line.key === key)?.used
-    if (used?.seconds !== undefined) return encodeAvp(this.parts.dictionary, unitAvps.seconds, Number(used.seconds))
-    if (used?.events !== undefined) return encodeAvp(this.parts.dictionary, unitAvps.events, used.events)
-    return encodeAvp(this.parts.dictionary, unitAvps.octets, used?.octets ?? 0n)
+    const type = unitTypes.find(each => used?.[each] !== undefined) ?? 'octets'
+    const amount = used?.[type]
+    return usedAvp(this.parts.dictionary, type, amount === undefined ? 0n : totalOf(amount))
   }
 
   /** The Service-Identifiers or the Rating-Group that no rule knows, inside their MSCC; without any, the context. */
