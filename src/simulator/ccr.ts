@@ -17,11 +17,31 @@ export interface UnitAmounts {
   readonly outputOctets?: bigint
   readonly seconds?: number
   readonly events?: bigint
+  /** Micros, and the numeric code of ISO 4217. */
+  readonly money?: bigint
+  readonly currency?: number
 }
 
 export interface UsedUnits extends UnitAmounts {
+  /** On which side of the tariff switch that the server named: Tariff-Change-Usage. */
+  readonly side?: Side
   /** THRESHOLD 0, QUOTA_EXHAUSTED 3, OTHER_QUOTA_TYPE 5 stand here, the others beside Rating-Group: TS 32.299 section 7.2.175. */
   readonly reason?: number
+}
+
+export type Side = 'before' | 'after' | 'indeterminate'
+
+/** Where, how and whom: Service-Information of TS 32.299 section 7.2.192. */
+export interface Information {
+  /** MCC and MNC of the serving network. */
+  readonly plmn?: string
+  readonly apn?: string
+  /** 3GPP-RAT-Type: 6 is E-UTRAN. */
+  readonly rat?: number
+  /** The called party, or a message's recipient: digits of an international number, or any address as it is to be sent. */
+  readonly called?: string
+  /** Of a call; default originating. */
+  readonly direction?: 'originating' | 'terminating'
 }
 
 /** One Multiple-Services-Credit-Control, or the units at command level. */
@@ -47,6 +67,7 @@ export interface CcrInput {
   readonly services?: readonly ServiceInput[]
   /** Units at command level, for a gateway without Multiple-Services-Credit-Control. */
   readonly units?: ServiceInput
+  readonly information?: Information
   /** More AVPs at the end. */
   readonly more?: readonly AvpItem[]
 }
@@ -107,6 +128,8 @@ export function ccrAvps(node: CcrNode, ccr: CcrInput): AvpItem[] {
     avps.push(['Multiple-Services-Indicator', ccr.multipleServicesIndicator])
   for (const service of ccr.services ?? []) avps.push(['Multiple-Services-Credit-Control', serviceAvps(service)])
   if (ccr.units) avps.push(...serviceAvps(ccr.units))
+  const information = informationAvps(ccr)
+  if (information.length > 0) avps.push(['Service-Information', information])
   return [...avps, ...(ccr.more ?? [])]
 }
 
@@ -120,16 +143,72 @@ function serviceAvps({ requested, used, serviceIdentifiers, ratingGroup, reason 
   return avps
 }
 
-function unitAvps({ reason, octets, inputOctets, outputOctets, seconds, events }: UsedUnits): AvpItem[] {
+function unitAvps(units: UsedUnits): AvpItem[] {
+  const { side, reason, octets, inputOctets, outputOctets, seconds, events, money } = units
   const avps: AvpItem[] = []
+  if (side !== undefined) avps.push(['Tariff-Change-Usage', sides[side]])
   if (reason !== undefined) avps.push(['Reporting-Reason', reason])
   if (seconds !== undefined) avps.push(['CC-Time', seconds])
+  if (money !== undefined) avps.push(['CC-Money', moneyAvps(money, units.currency)])
   if (octets !== undefined) avps.push(['CC-Total-Octets', octets])
   if (inputOctets !== undefined) avps.push(['CC-Input-Octets', inputOctets])
   if (outputOctets !== undefined) avps.push(['CC-Output-Octets', outputOctets])
   if (events !== undefined) avps.push(['CC-Service-Specific-Units', events])
   return avps
 }
+
+function moneyAvps(micros: bigint, currency: number | undefined): AvpItem[] {
+  const value: AvpItem[] = [
+    ['Value-Digits', micros],
+    ['Exponent', -6],
+  ]
+  return [['Unit-Value', value], ...(currency === undefined ? [] : [['Currency-Code', currency] as const])]
+}
+
+function informationAvps({ information, serviceContextId }: CcrInput): AvpItem[] {
+  if (!information) return []
+  const { plmn, apn, rat, called, direction } = information
+  const avps: AvpItem[] = []
+  const ps: AvpItem[] = []
+  if (apn !== undefined) ps.push(['Called-Station-Id', apn])
+  if (plmn !== undefined) ps.push(['3GPP-SGSN-MCC-MNC', plmn])
+  if (rat !== undefined) ps.push(['3GPP-RAT-Type', Buffer.of(rat)])
+  if (ps.length > 0) avps.push(['PS-Information', ps])
+  const kind = kindOf(serviceContextId)
+  if (kind === 'call' && (called !== undefined || direction !== undefined)) {
+    const ims: AvpItem[] = [
+      ['Role-Of-Node', roles[direction ?? 'originating']],
+      ['Node-Functionality', nodeFunctionality],
+    ]
+    if (called !== undefined) ims.push(['Called-Party-Address', uriOf(called)])
+    avps.push(['IMS-Information', ims])
+  } else if (kind !== 'call' && called !== undefined) {
+    const recipient: AvpItem = [
+      'Recipient-Address',
+      [
+        ['Address-Type', msisdn],
+        ['Address-Data', called],
+      ],
+    ]
+    avps.push(
+      kind === 'mms' ? ['MMS-Information', [recipient]] : ['SMS-Information', [['Recipient-Info', [recipient]]]],
+    )
+  }
+  return avps
+}
+
+/** TS 32.299 section 7.1.12: the number of the service's specification tells which group has the called party. */
+const kindOf = (serviceContextId: string): 'call' | 'sms' | 'mms' =>
+  serviceContextId.includes('32274@') ? 'sms' : serviceContextId.includes('32270@') ? 'mms' : 'call'
+
+const uriOf = (called: string): string => (/^\d+$/.test(called) ? `tel:+${called}` : called)
+
+const sides = { before: 0, after: 1, indeterminate: 2 } as const
+const roles = { originating: 0, terminating: 1 } as const
+/** Node-Functionality AS. */
+const nodeFunctionality = 6
+/** Address-Type. */
+const msisdn = 1
 
 const flagsOf = ({ retransmitted }: CcrIdentifiers): number =>
   FLAG.REQUEST | FLAG.PROXIABLE | (retransmitted ? FLAG.RETRANSMITTED : 0)
@@ -172,6 +251,7 @@ export function writeCcr(writer: Writer, node: CcrNode, ccr: CcrInput, identifie
     writer.end(group)
   }
   if (ccr.units) writeService(writer, ccr.units)
+  if (ccr.information) writeInformation(writer, ccr, ccr.information)
   writer.endMessage()
 }
 
@@ -185,13 +265,55 @@ function writeService(writer: Writer, service: ServiceInput): void {
 }
 
 function writeUnits(writer: Writer, code: number, units: UsedUnits): void {
-  const { reason, octets, inputOctets, outputOctets, seconds, events } = units
+  const { side, reason, octets, inputOctets, outputOctets, seconds, events, money, currency } = units
   const group = writer.group(code)
+  if (side !== undefined) writer.u32(452, sides[side])
   if (reason !== undefined) writer.u32(872, reason, vendor3gpp)
   if (seconds !== undefined) writer.u32(420, seconds)
+  if (money !== undefined) {
+    const ccMoney = writer.group(413)
+    const unitValue = writer.group(445)
+    writer.i64(447, money)
+    writer.i32(429, -6)
+    writer.end(unitValue)
+    if (currency !== undefined) writer.u32(425, currency)
+    writer.end(ccMoney)
+  }
   if (octets !== undefined) writer.u64(421, octets)
   if (inputOctets !== undefined) writer.u64(412, inputOctets)
   if (outputOctets !== undefined) writer.u64(414, outputOctets)
   if (events !== undefined) writer.u64(417, events)
+  writer.end(group)
+}
+
+function writeInformation(writer: Writer, { serviceContextId }: CcrInput, information: Information): void {
+  const { plmn, apn, rat, called, direction } = information
+  const kind = kindOf(serviceContextId)
+  const isPs = plmn !== undefined || apn !== undefined || rat !== undefined
+  if (!isPs && called === undefined && (kind !== 'call' || direction === undefined)) return
+  const group = writer.group(873, vendor3gpp)
+  if (isPs) {
+    const ps = writer.group(874, vendor3gpp)
+    if (apn !== undefined) writer.text(30, apn)
+    if (plmn !== undefined) writer.text(18, plmn, vendor3gpp)
+    if (rat !== undefined) writer.octets(21, Buffer.of(rat), vendor3gpp)
+    writer.end(ps)
+  }
+  if (kind === 'call' && (called !== undefined || direction !== undefined)) {
+    const ims = writer.group(876, vendor3gpp)
+    writer.u32(829, roles[direction ?? 'originating'], vendor3gpp)
+    writer.u32(862, nodeFunctionality, vendor3gpp)
+    if (called !== undefined) writer.text(832, uriOf(called), vendor3gpp)
+    writer.end(ims)
+  } else if (kind !== 'call' && called !== undefined) {
+    const message = writer.group(kind === 'mms' ? 877 : 2000, vendor3gpp)
+    const info = kind === 'mms' ? undefined : writer.group(2026, vendor3gpp)
+    const address = writer.group(1201, vendor3gpp)
+    writer.u32(899, msisdn, vendor3gpp)
+    writer.text(897, called, vendor3gpp)
+    writer.end(address)
+    if (info !== undefined) writer.end(info)
+    writer.end(message)
+  }
   writer.end(group)
 }

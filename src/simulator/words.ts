@@ -2,8 +2,9 @@
  * Messages of a session in words, for people who have never seen one: what the gateway asks, what the server answers.
  */
 import { Reason, type CcrInput, type ServiceInput } from './ccr.js'
+import { formatMoney, type UnitType } from '../units.js'
 import type { Avps, Message } from './message.js'
-import type { Unit } from './session.js'
+import { grantedOf, thresholdOf } from './quota.js'
 
 /** One line of a dialogue, and the protocol's own words for it. */
 export interface Saying {
@@ -45,7 +46,7 @@ const reasons: Readonly<Record<number, string>> = {
 }
 
 /** What the gateway says in a CCR. */
-export function requestInWords(request: CcrInput, unit: Unit): Saying[] {
+export function requestInWords(request: CcrInput, unit: UnitType): Saying[] {
   const note = `CCR-${typeLetters[request.type]} ${request.number}`
   if (request.type === 'initial') {
     return [{ text: `A session starts. May I let traffic pass for ${groupsName(request.services ?? [])}?`, note }]
@@ -59,9 +60,12 @@ export function requestInWords(request: CcrInput, unit: Unit): Saying[] {
   return [{ text: ['The session ends.', ...reports].join(' '), note }]
 }
 
-function serviceInWords({ ratingGroup, requested, used, reason }: ServiceInput, unit: Unit): string {
+function serviceInWords({ ratingGroup, requested, used, reason }: ServiceInput, unit: UnitType): string {
   const why = reasons[reason ?? used?.find(each => each.reason !== undefined)?.reason ?? -1]
-  const amount = used?.reduce((sum, each) => sum + (each.octets ?? each.events ?? BigInt(each.seconds ?? 0)), 0n)
+  const amount = used?.reduce(
+    (sum, each) => sum + (each.octets ?? each.events ?? each.money ?? BigInt(each.seconds ?? 0)),
+    0n,
+  )
   const group = capital(groupName(ratingGroup))
   if (amount === undefined) return `${group}: may I have some now?`
   const report = `${group}: ${amountName(amount, unit)} used`
@@ -70,7 +74,7 @@ function serviceInWords({ ratingGroup, requested, used, reason }: ServiceInput, 
 }
 
 /** What the server says in a CCA. */
-export function answerInWords(answer: Message, unit: Unit): Saying[] {
+export function answerInWords(answer: Message, unit: UnitType): Saying[] {
   const { resultCode } = answer
   const note = `CCA ${nameOfCode(resultCode)}`
   const why = answer.text('Error-Message')
@@ -85,16 +89,16 @@ export function answerInWords(answer: Message, unit: Unit): Saying[] {
   return lines.map((line, i) => lineInWords(line, unit, lines.length > 1 || i > 0, i === 0 ? note : undefined))
 }
 
-function lineInWords(line: Avps, unit: Unit, named: boolean, note: string | undefined): Saying {
+function lineInWords(line: Avps, unit: UnitType, named: boolean, note: string | undefined): Saying {
   const code = line.number('Result-Code') ?? 2001
   const group = named ? `${capital(groupName(line.number('Rating-Group')))}: ` : ''
   if (code !== 2001) {
     const text = `${group}${named ? 'no' : 'No'}, ${refusals[code] ?? 'this is refused'}.`
     return { text, note: `${note === undefined ? '' : 'CCA 2001, for this line '}${nameOfCode(code)}`, tone: 'bad' }
   }
-  const granted = line.group('Granted-Service-Unit')?.bigint(unitAvp[unit])
+  const granted = grantedOf(line, unit)
   if (granted === undefined) return { text: `${group}noted.`, note: note ?? '' }
-  const threshold = line.bigint(thresholdAvp[unit])
+  const threshold = thresholdOf(line, unit)
   const validity = line.number('Validity-Time')
   const final = line.group('Final-Unit-Indication') !== undefined
   const parts = [`${group}${named ? 'you' : 'You'} may pass ${amountName(granted, unit)}`]
@@ -110,24 +114,14 @@ const refusals: Readonly<Record<number, string>> = {
   5003: 'the offer denies this, do not ask again',
   5031: 'no rule of the offer says what this costs',
 }
-const unitAvp: Readonly<Record<Unit, string>> = {
-  octets: 'CC-Total-Octets',
-  seconds: 'CC-Time',
-  events: 'CC-Service-Specific-Units',
-}
-const thresholdAvp: Readonly<Record<Unit, string>> = {
-  octets: 'Volume-Quota-Threshold',
-  seconds: 'Time-Quota-Threshold',
-  events: 'Unit-Quota-Threshold',
-}
-
 const groupName = (ratingGroup: number | undefined): string =>
   ratingGroup === undefined ? 'all services' : `rating group ${ratingGroup}`
 
-/** `4,975 MB`, `60 s`, `3` */
-export function amountName(amount: bigint, unit: Unit): string {
+/** `4,975 MB`, `60 s`, `3`, `0.50` */
+export function amountName(amount: bigint, unit: UnitType): string {
   if (unit === 'seconds') return `${amount} s`
   if (unit === 'events') return amount.toString()
+  if (unit === 'money') return formatMoney(amount)
   const kilo = (amount + (amount < 0n ? -500n : 500n)) / 1000n
   const number = new Intl.NumberFormat('en-US', { maximumFractionDigits: 3 }).format(Number(kilo) / 1000)
   return `${number} MB`
