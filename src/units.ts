@@ -48,3 +48,33 @@ export function formatMoney(value: bigint): string {
   const fraction = digits.slice(-6).replace(/0{1,4}$/, '')
   return `${sign}${digits.slice(0, -6)}.${fraction}`
 }
+
+const sizes: readonly (readonly [string, bigint])[] = [
+  ['TB', 10n ** 12n], ['TiB', 2n ** 40n], ['GB', 10n ** 9n], ['GiB', 2n ** 30n], ['MB', 10n ** 6n], ['MiB', 2n ** 20n], ['kB', 1_000n], ['KiB', 1_024n],
+] // prettier-ignore
+
+const spans: readonly (readonly [string, bigint])[] = [['d', 86_400n], ['h', 3_600n], ['min', 60n]] // prettier-ignore
+
+/** An amount for people, exact: 100,000 octets are `100 kB`, 1,048,576 are `1 MiB`; `90 s`, `5 events`, `2.50`. */
+export function formatAmount(unit: UnitType | 'units', amount: bigint): string {
+  if (unit === 'money') return formatMoney(amount)
+  if (unit === 'events') return amount === 1n ? '1 event' : `${amount} events`
+  if (unit === 'units') return amount === 1n ? '1 unit' : `${amount} units`
+  if (amount < 0n) return `-${formatAmount(unit, -amount)}`
+  if (unit === 'seconds') {
+    const [name, size] = spans.find(([, each]) => amount >= each && amount % each === 0n) ?? ['s', 1n]
+    return `${amount / size} ${name}`
+  }
+  const texts = sizes
+    .filter(([, size]) => amount >= size && (amount * 1_000_000n) % size === 0n)
+    .map(([name, size]) => `${decimalOf(amount, size)} ${name}`)
+  // The shortest; among equals the largest unit, decimal before binary.
+  return texts.reduce((best, text) => (text.length < best.length ? text : best), texts[0] ?? `${amount} B`)
+}
+
+/** Octets in a size that they are a whole number of millionths of. */
+function decimalOf(amount: bigint, size: bigint): string {
+  const millionths = (amount * 1_000_000n) / size
+  const fraction = (millionths % 1_000_000n).toString().padStart(6, '0').replace(/0+$/, '')
+  return fraction === '' ? `${millionths / 1_000_000n}` : `${millionths / 1_000_000n}.${fraction}`
+}
