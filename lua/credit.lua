@@ -29,7 +29,7 @@ local funds = read_funds(values[1])
 if funds.status == 'terminated' then return 'terminated' end
 if values[2] ~= currency then return 'currency_differs ' .. values[2] end
 if amount > MOST_MONEY or funds.money + amount > MOST_MONEY - funds.credit then return 'too_large' end
-local book = { funds = funds, currency = currency, at = at, by_id = {}, order = {}, posts = {}, changed = {} }
+local book = new_book(funds, currency, at)
 local repaid = min(amount, funds.debt)
 if repaid > 0 then post_debt(book, -repaid, source) end
 post_money(book, amount - repaid, source)

@@ -1,7 +1,8 @@
 --[[
-expire-bucket: the free part of a bucket expires at its end; what sessions hold of it stays theirs, semantics.md section 8.
+expire-bucket: the free part of a bucket expires at its end, or rolls over into another one; what sessions hold of it stays theirs,
+semantics.md section 8. A bucket that has ended and is empty leaves the account.
 
-KEYS[1] account, KEYS[2] due, KEYS[3] journal
+KEYS[1] account, KEYS[2] due, KEYS[3] journal, KEYS[4] census
 ARGV[1] now, ARGV[2] offset   as in expire-session.lua
 ARGV[3] account_id, ARGV[4] bucket_id, ARGV[5] member (of `due`)
 
@@ -11,15 +12,18 @@ Replies one text: skew, gone, early, expired.
 -- @include account-lines
 -- @include session-lines
 -- @include booking
+-- @include draw-order
+-- @include census
 
-local account_key, due_key, journal_key = KEYS[1], KEYS[2], KEYS[3]
+local LOOK_AGAIN = 3600000 -- ms: whether what was held of an ended bucket has come back, and it can go
+local account_key, due_key, journal_key, census_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local now, offset, account_id, bucket_id, member = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
 assert(member, 'arguments')
 -- Read.
 local clock = redis.call('TIME')
 local skew = now - offset - (clock[1] * 1000 + floor(clock[2] / 1000))
 if skew > 30000 or skew < -30000 then return 'skew' end
-local values = redis.call('HMGET', account_key, 'funds', 'bucket:' .. bucket_id, 'currency')
+local values = redis.call('HMGET', account_key, 'funds', 'bucket:' .. bucket_id, 'currency', 'order')
 if not values[1] or not values[2] then
   redis.call('ZREM', due_key, member)
   return 'gone'
@@ -29,16 +33,46 @@ if not ended(bucket, now) then
   if bucket.ends > 0 then redis.call('ZADD', due_key, bucket.ends, member) else redis.call('ZREM', due_key, member) end
   return 'early'
 end
+local all = {}
+for id in gmatch(values[4], '(%S+):%S+') do
+  if id ~= bucket_id then all[#all + 1] = read_bucket(id, redis.call('HGET', account_key, 'bucket:' .. id)) end
+end
 -- Decide.
-local book = { funds = read_funds(values[1]), currency = values[3], at = now, by_id = {}, order = {}, posts = {}, changed = {} }
-post_bucket(book, bucket, bucket.held - bucket.left, 'expiry')
+local book = new_book(read_funds(values[1]), values[3], now)
+local funds, free, census, rolled = book.funds, bucket.left - bucket.held, new_census(), nil
+local least, most, life, priority = match(bucket.rest, ' with .*roll=(%d+),(%d+),(%d+),(%d+)')
+if least and free > 0 and free >= tonumber(least) then
+  -- From the old one's end, however late we are. Not rolled twice: the new one has no `roll`; nor does it block or warn.
+  local origin, paid = match(bucket.rest, ' origin (%S+)'), match(bucket.rest, ' with paid')
+  rolled = { id = format('%d-1', funds.seq + 1), name = bucket.name, unit = bucket.unit, left = 0, held = 0, ends = bucket.ends + life }
+  rolled.rest = format(' priority %d origin %s%s', priority, origin, paid and ' with paid' or '')
+  local amount = min(free, tonumber(most))
+  free = free - amount
+  post_bucket(book, bucket, -amount)
+  post_bucket(book, rolled, amount)
+  count(census, 'bucket:' .. rolled.name, 1)
+  all[#all + 1] = rolled
+end
+post_bucket(book, bucket, -free, 'expiry')
+local empty = bucket.left == 0 -- so nothing is held, either
+if empty then count(census, 'bucket:' .. bucket.name, -1) else all[#all + 1] = bucket end
+if #book.posts > 0 then funds.seq = funds.seq + 1 end
+local out = { 'funds', write_funds(funds), 'order', draw_order(all) }
+for _, each in ipairs(all) do if book.changed[each.id] then out[#out + 1], out[#out + 2] = 'bucket:' .. each.id, write_bucket(each) end end
+local counts = #census.fields > 0 and counted(census, redis.call('HMGET', census_key, unpack(census.fields))) or {}
 redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 -- Write.
 if #book.posts > 0 then
-  book.funds.seq = book.funds.seq + 1
-  redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,"kind":"expiry","bucket":"%s","posts":[%s],"lines":[],"held":%d}',
-    account_id, book.funds.seq, now, bucket_id, concat(book.posts, ','), book.funds.held))
-  redis.call('HSET', account_key, 'funds', write_funds(book.funds), 'bucket:' .. bucket_id, write_bucket(bucket))
+  redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,"kind":"expiry","bucket":"%s"%s,"posts":[%s],"lines":[],"held":%d}',
+    account_id, funds.seq, now, bucket_id, rolled and format(',"into":"%s"', rolled.id) or '', concat(book.posts, ','), funds.held))
 end
-redis.call('ZREM', due_key, member)
+redis.call('HSET', account_key, unpack(out))
+if #counts > 0 then redis.call('HSET', census_key, unpack(counts)) end
+if empty then
+  redis.call('HDEL', account_key, 'bucket:' .. bucket_id)
+  redis.call('ZREM', due_key, member)
+else
+  redis.call('ZADD', due_key, now + LOOK_AGAIN, member)
+end
+if rolled then redis.call('ZADD', due_key, rolled.ends, 'bucket ' .. account_id .. ' ' .. rolled.id) end
 return 'expired'

@@ -4,10 +4,12 @@
  */
 import type { Clock } from '../clock.js'
 import type { ChargingConfig } from '../config/config.js'
-import type { Micros, Units, UnitType } from '../units.js'
+import type { Micros, Millis, Units } from '../units.js'
 import { readProfile } from './balance.js'
+import { noExtras, overlapping, optInsOf, readExtras, writeExtras, writeOptIns } from './extras.js'
 import {
   accountKey,
+  censusKey,
   dueKey,
   identityKey,
   journalKey,
@@ -17,23 +19,40 @@ import {
   sessionIndexKey,
   sessionKey,
 } from './keys.js'
+import { inPipeline, pieces } from './pipeline.js'
 import type { Store } from './store.js'
 import type {
   Account,
   Accounts,
   AccountStatus,
   Bucket,
+  BucketTerms,
+  BucketUnit,
+  Census,
+  CounterValue,
   CreateOutcome,
   CreditOutcome,
+  Extras,
+  ExtrasOutcome,
   Identity,
   IdentityType,
   NewAccount,
+  NewBucket,
   NewSubscriber,
+  Override,
   Session,
   SessionLine,
+  SubscribeOutcome,
 } from './types.js'
 
 const referenceKeepMs = 400 * 24 * 3_600_000
+const partitionsOfOnePipeline = 128
+/** They are part of the profile that each daemon keeps in memory. */
+export const mostOverrides = 50
+/** Of the account, and of each subscriber. */
+export const mostAttributes = 50
+/** How often a change of extras is made anew because the profile moved meanwhile. */
+const mostMoves = 20
 
 export class RedisAccounts implements Accounts {
   constructor(
@@ -61,6 +80,7 @@ export class RedisAccounts implements Accounts {
       accountKey(partition, account.id),
       dueKey(partition),
       journalKey(partition),
+      censusKey(partition),
       account.id,
       account.status,
       account.currency,
@@ -70,14 +90,10 @@ export class RedisAccounts implements Accounts {
       `source:${source}`,
       `"kind":"create","reference":${JSON.stringify(reference)}`,
       identities.map(({ type, value }) => `${type}:${value}`).join(' '),
+      writeExtras({ ...noExtras, attributes: account.attributes ?? {} }),
       String(subscriber?.offers.length ?? 0),
+      ...(subscriber?.offers ?? []).flatMap(({ offer, buckets }) => offerWords(offer, buckets)),
     ]
-    for (const { offer, buckets } of subscriber?.offers ?? []) {
-      args.push(offer, String(buckets.length))
-      for (const { name, unit, amount, until, priority } of buckets) {
-        args.push(name, unit, String(amount), String(until ?? 0), String(priority))
-      }
-    }
     const reply = (await this.store.call('create', deadline, redis => redis.create(...args))).split(' ')
     if (reply[0] === 'currency_differs') {
       await this.unclaim(identities, account.id, deadline)
@@ -172,6 +188,144 @@ export class RedisAccounts implements Accounts {
     return { status: reply[0] as 'no_account' | 'currency_differs' | 'too_large' }
   }
 
+  async subscribe(request: Parameters<Accounts['subscribe']>[0]): Promise<SubscribeOutcome> {
+    const { account, subscriber, offer, buckets, rev, reference, actor } = request
+    const partition = partitionOf(account, this.partitions)
+    const cause = { kind: 'subscribe', reference, actor }
+    const reply = await this.store.call('buy-offer', this.deadline(), redis =>
+      redis.buyOffer(
+        accountKey(partition, account),
+        dueKey(partition),
+        journalKey(partition),
+        censusKey(partition),
+        onceKey(partition, `subscribe:${account}:${reference}`),
+        account,
+        String(this.clock.now()),
+        membersOf(cause),
+        subscriber,
+        rev,
+        String(referenceKeepMs),
+        ...offerWords(offer, buckets),
+      ),
+    )
+    const [status, boughtOffer, boughtFor, subscription] = reply.split(' ')
+    switch (status) {
+      case 'subscribed':
+      case 'repeated':
+        return boughtOffer === offer && boughtFor === subscriber
+          ? { status, subscription: subscription! }
+          : { status: 'reference_taken', offer: boughtOffer!, subscriber: boughtFor! }
+      case 'terminated':
+        return { status: 'account_terminated' }
+      default:
+        return { status: status as 'no_account' | 'no_subscriber' | 'moved' }
+    }
+  }
+
+  async setAttributes(request: Parameters<Accounts['setAttributes']>[0]): Promise<ExtrasOutcome> {
+    const { account, subscriber, changes, actor } = request
+    return this.changeExtras(account, ({ extras, subscribers }) => {
+      if (subscriber !== undefined && !subscribers.some(({ id }) => id === subscriber))
+        return { status: 'no_subscriber' }
+      const now = subscriber === undefined ? extras.attributes : (extras.subscribers[subscriber] ?? {})
+      const different = Object.entries(changes).filter(([name, value]) => (now[name] ?? null) !== value)
+      if (different.length === 0) return { status: 'unchanged' }
+      const next = withChanges(now, different)
+      if (Object.keys(next).length > mostAttributes) return { status: 'too_many', most: mostAttributes }
+      return {
+        extras:
+          subscriber === undefined
+            ? { ...extras, attributes: next }
+            : { ...extras, subscribers: { ...extras.subscribers, [subscriber]: next } },
+        cause: {
+          kind: 'attributes',
+          subscriber,
+          before: Object.fromEntries(different.map(([name]) => [name, now[name] ?? null])),
+          after: Object.fromEntries(different),
+          actor,
+        },
+      }
+    })
+  }
+
+  async addOverride(account: string, override: Override): Promise<ExtrasOutcome> {
+    return this.changeExtras(account, ({ extras, subscribers }) => {
+      const { overrides } = extras
+      const { subscriber, reason, actor } = override
+      if (overrides.some(({ id }) => id === override.id)) return { status: 'unchanged' }
+      if (subscriber !== undefined && !subscribers.some(({ id }) => id === subscriber))
+        return { status: 'no_subscriber' }
+      const other = overrides.find(each => overlapping(each, override))
+      if (other) return { status: 'overlaps', override: other }
+      if (overrides.length >= mostOverrides) return { status: 'too_many', most: mostOverrides }
+      const kind = override.kind === 'limit' ? 'limit' : 'override'
+      return {
+        extras: { ...extras, overrides: [...overrides, override] },
+        cause: { kind, before: null, after: override, reason, actor },
+      }
+    })
+  }
+
+  async removeOverride(request: Parameters<Accounts['removeOverride']>[0]): Promise<ExtrasOutcome> {
+    const { account, id, reason, actor } = request
+    return this.changeExtras(account, ({ extras }) => {
+      const override = extras.overrides.find(each => each.id === id)
+      if (!override) return { status: 'no_override' }
+      const kind = override.kind === 'limit' ? 'limit' : 'override'
+      return {
+        extras: { ...extras, overrides: extras.overrides.filter(each => each !== override) },
+        cause: { kind, before: override, after: null, reason, actor },
+      }
+    })
+  }
+
+  async optIn(request: Parameters<Accounts['optIn']>[0]): Promise<ExtrasOutcome> {
+    const { account, subscriber, counter, on, until = Infinity, reason, actor } = request
+    return this.changeExtras(account, ({ extras, subscribers }) => {
+      if (subscriber !== '0' && !subscribers.some(({ id }) => id === subscriber)) return { status: 'no_subscriber' }
+      const scopes = optInsOf(extras.optIns[counter])
+      const before = scopes.get(subscriber)
+      if (before === (on ? until : undefined)) return { status: 'unchanged' }
+      if (on) scopes.set(subscriber, until)
+      else scopes.delete(subscriber)
+      const { [counter]: _, ...others } = extras.optIns
+      const said = (is: boolean, end: Millis | undefined): object => ({
+        optedIn: is,
+        ...(end !== undefined && end !== Infinity && { until: end }),
+      })
+      return {
+        extras: { ...extras, optIns: scopes.size > 0 ? { ...others, [counter]: writeOptIns(scopes) } : others },
+        cause: {
+          kind: 'opt-in',
+          counter,
+          subscriber,
+          before: said(before !== undefined, before),
+          after: said(on, on ? until : undefined),
+          reason,
+          actor,
+        },
+      }
+    })
+  }
+
+  async census(): Promise<Census> {
+    const offers = new Map<string, number>()
+    const buckets = new Map<string, number>()
+    const all = Array.from({ length: this.partitions }, (_, partition) => partition)
+    for (const some of pieces(all, partitionsOfOnePipeline)) {
+      const hashes = (await this.store.call('census', this.deadline(), redis =>
+        inPipeline(redis, pipeline => some.forEach(partition => pipeline.hgetall(censusKey(partition)))),
+      )) as Record<string, string>[]
+      for (const [field, text] of hashes.flatMap(hash => Object.entries(hash))) {
+        const colon = field.indexOf(':')
+        const of = field.slice(0, colon) === 'offer' ? offers : buckets
+        const name = field.slice(colon + 1)
+        if (text !== '0') of.set(name, (of.get(name) ?? 0) + Number(text))
+      }
+    }
+    return { offers, buckets }
+  }
+
   async sessions(filter: { account?: string; limit: number }): Promise<readonly Session[]> {
     const deadline = this.deadline()
     const keys: string[] = []
@@ -237,6 +391,36 @@ export class RedisAccounts implements Accounts {
     if (reply === 'closed') return 'ended'
     if (reply !== 'ended') throw new Error(`release: ${reply}`)
     return 'released'
+  }
+
+  /** Reads, changes and writes the extras; again when the profile moved meanwhile. What was lost on the way is found done. */
+  private async changeExtras(
+    id: string,
+    change: (account: Account) => { extras: Extras; cause: object } | ExtrasOutcome,
+  ): Promise<ExtrasOutcome> {
+    const partition = partitionOf(id, this.partitions)
+    for (let moves = 0; moves < mostMoves; moves++) {
+      const account = await this.show(id)
+      if (!account) return { status: 'no_account' }
+      const next = change(account)
+      if ('status' in next) {
+        const done = moves > 0 && (next.status === 'unchanged' || next.status === 'no_override')
+        return done ? { status: 'changed' } : next
+      }
+      const reply = await this.store.call('account-extras', this.deadline(), redis =>
+        redis.accountExtras(
+          accountKey(partition, id),
+          journalKey(partition),
+          id,
+          account.rev,
+          writeExtras(next.extras),
+          String(this.clock.now()),
+          membersOf(next.cause),
+        ),
+      )
+      if (reply !== 'moved') return { status: reply === 'no_account' ? 'no_account' : 'changed' }
+    }
+    throw new Error(`the profile of account ${id} changed ${mostMoves} times in a row`)
   }
 
   /** For sessions that keep no index entry: their account is in the list of what is due. */
@@ -306,6 +490,45 @@ export class RedisAccounts implements Accounts {
   }
 }
 
+/** An offer as lua/include/granting.lua reads it. */
+function offerWords(offer: string, buckets: readonly NewBucket[]): string[] {
+  return [
+    offer,
+    String(buckets.length),
+    ...buckets.flatMap(bucket => {
+      const { name, unit, amount, until, priority } = bucket
+      return [name, unit, String(amount), String(until ?? 0), String(priority), termWords(bucket)]
+    }),
+  ]
+}
+
+/** See lua/include/account-lines.lua. */
+function termWords({ paid, blocker, from, life, warn, rollover }: BucketTerms): string {
+  const words: string[] = []
+  if (paid) words.push('paid')
+  if (blocker) words.push('blocker')
+  if (from !== undefined) words.push(`from=${from}`)
+  if (life !== undefined) words.push(`life=${life}`)
+  if (warn && warn.length > 0) words.push(`warn=${warn.join('.')}`)
+  if (rollover) words.push(`roll=${rollover.min},${rollover.max},${rollover.lifeMs},${rollover.priority}`)
+  return words.join(' ')
+}
+
+/** JSON members without their braces, for a ledger entry. */
+const membersOf = (cause: object): string => JSON.stringify(cause).slice(1, -1)
+
+function withChanges(
+  now: Readonly<Record<string, string>>,
+  changes: readonly (readonly [string, string | null])[],
+): Record<string, string> {
+  const next = new Map(Object.entries(now))
+  for (const [name, value] of changes) {
+    if (value === null) next.delete(name)
+    else next.set(name, value)
+  }
+  return Object.fromEntries(next)
+}
+
 /** Members of `due`: `session <account> <session id>`, `bucket <account> <bucket>`. */
 export function sessionOfDue(member: string): string | undefined {
   if (!member.startsWith('session ')) return undefined
@@ -314,8 +537,8 @@ export function sessionOfDue(member: string): string | undefined {
 
 /** An account's hash; undefined fields are a defect. */
 export function readAccount(id: string, partition: number, all: Record<string, string>): Account {
-  const [, status, money, held, credit, debt, sequence, rev] =
-    /^(\w+) money (-?\d+) held (\d+) credit (\d+) debt (\d+) seq (\d+) rev (\d+)$/.exec(all['funds']!)!
+  const [, status, money, held, credit, debt, open, sequence, rev] =
+    /^(\w+) money (-?\d+) held (\d+) credit (\d+) debt (\d+) open (\d+) seq (\d+) rev (\d+)$/.exec(all['funds']!)!
   const profile = readProfile(all['currency'] ?? '', rev!, all['subscriptions'] ?? '', all['subscribers'] ?? '')
   const order = (all['order'] ?? '').split(' ').filter(word => word !== '')
   return {
@@ -332,12 +555,14 @@ export function readAccount(id: string, partition: number, all: Record<string, s
       id: number,
       identities: identities.map(readIdentity),
     })),
-    subscriptions: profile.subscriptions.map(({ id: subscription, offer, since }) => ({
-      id: subscription,
-      offer,
-      since,
-    })),
+    subscriptions: profile.subscriptions,
     buckets: order.map(word => readBucket(word.slice(0, word.indexOf(':')), all)),
+    counters: Object.entries(all)
+      .filter(([field]) => field.startsWith('counter:'))
+      .map(([field, text]) => readCounter(field.slice('counter:'.length), text)),
+    extras: readExtras(all['extras']),
+    openSessions: Number(open),
+    rev: rev!,
   }
 }
 
@@ -347,25 +572,64 @@ function readIdentity(text: string): Identity {
 }
 
 function readBucket(id: string, all: Record<string, string>): Bucket {
-  const [, name, unit, left, held, until, priority, origin] =
-    /^(\S+) (\w+) left (\d+) held (\d+) until (\d+) priority (\d+) origin (\S+)$/.exec(all[`bucket:${id}`]!)!
+  const [, name, unit, left, held, until, priority, origin, words] =
+    /^(\S+) (\w+) left (\d+) held (\d+) until (\d+) priority (\d+) origin (\S+)(?: with (.*))?$/.exec(
+      all[`bucket:${id}`]!,
+    )!
   return {
     id,
     name: name!,
-    unit: unit as UnitType,
+    unit: unit as BucketUnit,
     amount: BigInt(left!) as Units,
     held: BigInt(held!) as Units,
     until: until === '0' ? undefined : Number(until),
     priority: Number(priority),
     origin: origin!,
+    ...readTerms(words ?? ''),
+  }
+}
+
+function readTerms(text: string): Omit<BucketTerms, 'priority' | 'origin'> & Pick<Bucket, 'initial'> {
+  const words = new Map(
+    text.split(' ').map(word => {
+      const [name, value] = word.split('=')
+      return [name!, value ?? '']
+    }),
+  )
+  const [from, life, warn, roll, initial] = ['from', 'life', 'warn', 'roll', 'of'].map(name => words.get(name))
+  const [min, max, lifeMs, priority] = roll?.split(',') ?? []
+  const units = (digits: string): Units => BigInt(digits) as Units
+  return {
+    ...(words.has('paid') && { paid: true }),
+    ...(words.has('blocker') && { blocker: true }),
+    ...(from !== undefined && { from: Number(from) }),
+    ...(life !== undefined && { life: Number(life) }),
+    ...(warn !== undefined && { warn: warn.split('.').map(units) }),
+    ...(roll !== undefined && {
+      rollover: { min: units(min!), max: units(max!), lifeMs: Number(lifeMs), priority: Number(priority) },
+    }),
+    ...(initial !== undefined && { initial: units(initial) }),
+  }
+}
+
+function readCounter(field: string, text: string): CounterValue {
+  const [, value, held, period] = /^value (-?\d+) held (\d+) period (\d+)$/.exec(text)!
+  const dot = field.lastIndexOf('.')
+  return {
+    name: field.slice(0, dot),
+    scope: field.slice(dot + 1),
+    value: BigInt(value!),
+    held: BigInt(held!),
+    period: Number(period),
   }
 }
 
 /** A session's hash; undefined when it is gone. */
 export function readSession(id: string, all: Record<string, string>): Session | undefined {
-  const state = /^(\w+) (\S+) (\S+) until (\d+) armed (\d+) silence (\d+) number (\d+) gaps (\S+) charged (\d+)$/.exec(
-    all['state'] ?? '',
-  )
+  const state =
+    /^(\w+) (\S+) (\S+) until (\d+) armed (\d+) silence (\d+) number (\d+) gaps (\S+) charged (-?\d+)$/.exec(
+      all['state'] ?? '',
+    )
   if (!state) return undefined
   const [opened = '0', originHost = ''] = (all['opened'] ?? '').split(' ')
   const [, status, account, subscriber, until, , , number, , charged] = state
@@ -386,8 +650,8 @@ export function readSession(id: string, all: Record<string, string>): Session | 
 }
 
 function readLine(line: string, text: string): SessionLine {
-  const [, by, granted, until, , used, charged, money, holds] =
-    /^by (-?\d+) granted (\d+) until (\d+) program (\S+) used (\d+) charged (\d+) money (\d+) holds (\S+) runs (\S+)$/.exec(
+  const [, by, granted, until, used, charged, money, holds, cash, caps] =
+    /^by (-?\d+) granted (\d+) until (\d+) program \S+ used (\d+) charged (-?\d+) money (\d+) holds (\S+) cash (\S+) caps (\S+) runs /.exec(
       text,
     )!
   const has = granted !== '0'
@@ -396,15 +660,22 @@ function readLine(line: string, text: string): SessionLine {
     grantedBy: has ? Number(by) : undefined,
     granted: BigInt(granted!) as Units,
     heldMoney: BigInt(money!) as Micros,
-    heldUnits:
-      holds === '-'
-        ? []
-        : holds!.split(',').map(pair => {
-            const [bucket, units] = pair.split('=')
-            return { bucket: bucket!, units: BigInt(units!) as Units }
-          }),
+    heldUnits: [...readPairs(holds!), ...readPairs(cash!)].map(([bucket, units]) => ({
+      bucket,
+      units: units as Units,
+    })),
+    heldCounts: readPairs(caps!).map(([counter, amount]) => ({ counter, amount })),
     holdUntil: has ? Number(until) : undefined,
     charged: BigInt(charged!) as Micros,
     used: BigInt(used!) as Units,
   }
 }
+
+/** `3-1=5000,7-2=300`; `-` for none. */
+const readPairs = (text: string): [string, bigint][] =>
+  text === '-'
+    ? []
+    : text.split(',').map(pair => {
+        const equals = pair.indexOf('=')
+        return [pair.slice(0, equals), BigInt(pair.slice(equals + 1))]
+      })

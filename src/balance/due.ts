@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../clock.js'
 import type { Millis } from '../units.js'
-import { accountKey, dueKey, journalKey, sessionKey } from './keys.js'
+import { accountKey, censusKey, dueKey, journalKey, sessionKey } from './keys.js'
 import { inPipeline, pieces } from './pipeline.js'
 import type { Store } from './store.js'
 
@@ -92,6 +92,7 @@ export class DueLists {
             accountKey(partition, account),
             dueKey(partition),
             journalKey(partition),
+            censusKey(partition),
             ...times,
             account,
             id,

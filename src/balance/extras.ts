@@ -36,6 +36,26 @@ export function optedIn(optIns: Extras['optIns'], counter: string, scope: string
   return until !== undefined && at < until ? until : undefined
 }
 
+/**
+ * The limit of a counter for a subscriber (or the account, `0`) at a time: an opt-in comes before all, then an override for this
+ * subscriber, then one for all.
+ *
+ * @returns units or micros; undefined: none; `default`: what the catalog says
+ */
+export function limitOf(
+  { overrides, optIns }: Pick<Extras, 'overrides' | 'optIns'>,
+  counter: string,
+  scope: string,
+  at: Millis,
+): bigint | undefined | 'default' {
+  if (optedIn(optIns, counter, scope, at) !== undefined) return undefined
+  const limits = overrides.filter(each => each.kind === 'limit' && each.target === counter && inForce(each, at))
+  const own =
+    limits.find(({ subscriber }) => subscriber === scope) ?? limits.find(each => each.subscriber === undefined)
+  if (!own) return 'default'
+  return own.value === 'none' ? undefined : BigInt(own.value)
+}
+
 /** By scope: until when, Infinity where it does not end. */
 export function optInsOf(words: string | undefined): Map<string, Millis> {
   return new Map(
@@ -57,6 +77,17 @@ export const writeOptIns = (optIns: ReadonlyMap<string, Millis>): string =>
 /** In force at a time. */
 export const inForce = ({ from, until }: Override, at: Millis): boolean =>
   (from === undefined || from <= at) && (until === undefined || at < until)
+
+/** Whether two of an account would both say what applies to one thing at one time; a member's own limit goes before that of all. */
+export function overlapping(a: Override, b: Override): boolean {
+  const subject = ({ kind, target, subscriber }: Override): string =>
+    `${kind === 'price' ? 'rate' : kind} ${target} ${subscriber ?? ''}`
+  return (
+    subject(a) === subject(b) &&
+    (a.from ?? -Infinity) < (b.until ?? Infinity) &&
+    (b.from ?? -Infinity) < (a.until ?? Infinity)
+  )
+}
 
 const sorted = <V>(of: Readonly<Record<string, V>>): [string, V][] =>
   Object.entries(of).sort(([a], [b]) => (a < b ? -1 : 1))

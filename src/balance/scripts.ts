@@ -38,8 +38,11 @@ export interface ScriptCommands {
   expireBucket(...args: string[]): Promise<string>
   credit(...args: string[]): Promise<string>
   create(...args: string[]): Promise<string>
+  // Not `subscribe`: that is ioredis's own.
+  buyOffer(...args: string[]): Promise<string>
   // Not `status` or `setStatus`: those are ioredis's own, and one of the two would break.
   accountStatus(...args: string[]): Promise<string>
+  accountExtras(...args: string[]): Promise<string>
 }
 
 export type RedisWithScripts = Redis & ScriptCommands

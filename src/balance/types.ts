@@ -19,6 +19,8 @@ export interface Subscription {
   readonly id: string
   readonly offer: string
   readonly since: Millis
+  /** Number of the subscriber that it is for; 0: all of the account. */
+  readonly subscriber: string
 }
 
 /** `units`: generic, like points. `money`: micros of the account's currency. */
@@ -66,6 +68,7 @@ export interface NewAccount {
   readonly currency: string
   readonly creditLimit: Micros
   readonly status: AccountStatus
+  readonly attributes?: Readonly<Record<string, string>> | undefined
 }
 
 export interface NewSubscriber {
@@ -172,8 +175,12 @@ export interface SessionLine {
   /** CC-Request-Number of the grant; undefined when the line has none. */
   readonly grantedBy: number | undefined
   readonly granted: Units
+  /** Of main. */
   readonly heldMoney: Micros
+  /** Of buckets; micros of money buckets. */
   readonly heldUnits: readonly { readonly bucket: string; readonly units: Units }[]
+  /** What the grant may count on counters with a limit; `counter` is name and scope: `day-roaming.1`. */
+  readonly heldCounts: readonly { readonly counter: string; readonly amount: bigint }[]
   readonly holdUntil: Millis | undefined
   readonly charged: Micros
   readonly used: Units
@@ -208,6 +215,28 @@ export type CreditOutcome =
   /** The (channel, reference) belongs to another account or amount. */
   | { readonly status: 'reference_taken'; readonly account: string; readonly amount: Micros }
 
+export type SubscribeOutcome =
+  | { readonly status: 'subscribed' | 'repeated'; readonly subscription: string }
+  /** `moved`: the account's profile is no longer the one of `rev`: judge again. */
+  | { readonly status: 'no_account' | 'no_subscriber' | 'account_terminated' | 'moved' }
+  /** The reference belongs to another offer or subscriber of this account. */
+  | { readonly status: 'reference_taken'; readonly offer: string; readonly subscriber: string }
+
+/** `unchanged`: it was so already. */
+export type ExtrasOutcome =
+  | { readonly status: 'changed' | 'unchanged' }
+  | { readonly status: 'no_account' | 'no_subscriber' | 'no_override' }
+  /** An account has at most `most` attributes, or overrides. */
+  | { readonly status: 'too_many'; readonly most: number }
+  /** Another one says something about the same target in the same time. */
+  | { readonly status: 'overlaps'; readonly override: Override }
+
+/** How many subscriptions and buckets of each name all accounts have. */
+export interface Census {
+  readonly offers: ReadonlyMap<string, number>
+  readonly buckets: ReadonlyMap<string, number>
+}
+
 /** Accounts and their money, for the admin API. Every call may be repeated. Throws BalanceUnavailableError when the store is not reachable. */
 export interface Accounts {
   /**
@@ -233,6 +262,43 @@ export interface Accounts {
     readonly reference: string
     readonly actor: string
   }): Promise<CreditOutcome>
+  /** Gives an account an offer and its buckets, once for each reference. `subscriber` 0: for all of the account. No fee is taken. */
+  subscribe(request: {
+    readonly account: string
+    readonly subscriber: string
+    readonly offer: string
+    readonly buckets: readonly NewBucket[]
+    /** Of the profile that the purchase was judged by. */
+    readonly rev: string
+    readonly reference: string
+    readonly actor: string
+  }): Promise<SubscribeOutcome>
+  /** Attributes of the account, or of a subscriber; null takes one away. */
+  setAttributes(request: {
+    readonly account: string
+    readonly subscriber?: string | undefined
+    readonly changes: Readonly<Record<string, string | null>>
+    readonly actor: string
+  }): Promise<ExtrasOutcome>
+  /** Adding one again whose id is there changes nothing. */
+  addOverride(account: string, override: Override): Promise<ExtrasOutcome>
+  removeOverride(request: {
+    readonly account: string
+    readonly id: string
+    readonly reason: string
+    readonly actor: string
+  }): Promise<ExtrasOutcome>
+  /** Lets a subscriber (0: the account) go on beyond the limit of a counter, or no longer. */
+  optIn(request: {
+    readonly account: string
+    readonly subscriber: string
+    readonly counter: string
+    readonly on: boolean
+    readonly until?: Millis | undefined
+    readonly reason?: string | undefined
+    readonly actor: string
+  }): Promise<ExtrasOutcome>
+  census(): Promise<Census>
   /** Open sessions (or the sessions of one account, ended ones that are still kept included). */
   sessions(filter: { readonly account?: string; readonly limit: number }): Promise<readonly Session[]>
   /** Ends a session from our side: holds go back, later usage is charged late. */

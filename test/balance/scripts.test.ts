@@ -5,7 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { accountKey, dueKey, endedKey, journalKey, onceKey, sessionKey } from '../../src/balance/keys.js'
+import { accountKey, censusKey, dueKey, endedKey, journalKey, onceKey, sessionKey } from '../../src/balance/keys.js'
 import { loadScripts } from '../../src/balance/scripts.js'
 import { aProgram } from '../support/charging.js'
 import { startStore } from '../support/store.js'
@@ -27,13 +27,24 @@ const keys = {
   ended: endedKey(3, Math.floor(now / 3_600_000)),
   earlier: endedKey(3, Math.floor(now / 3_600_000) - 1),
   once: onceKey(3, 'recharge:test:1'),
+  census: censusKey(3),
 }
 type Key = keyof typeof keys
 const program = aProgram({ step: 100n, num: 10n, buckets: ['data'] })
 
-const create = (until = now + 60_000): Call => ({
+const offer = (until: number, words = ''): string[] => [
+  'test',
+  '1',
+  'data',
+  'octets',
+  '500',
+  String(until),
+  '10',
+  words,
+]
+const create = (until = now + 60_000, words = ''): Call => ({
   script: 'create',
-  keys: ['account', 'due', 'journal'],
+  keys: ['account', 'due', 'journal', 'census'],
   args: [
     'alice',
     'active',
@@ -44,14 +55,9 @@ const create = (until = now + 60_000): Call => ({
     'source:admin',
     '"kind":"create"',
     'nai:alice@test',
+    '{"attributes":{"segment":"vip"}}',
     '1',
-    'test',
-    '1',
-    'data',
-    'octets',
-    '500',
-    String(until),
-    '10',
+    ...offer(until, words),
   ],
 })
 function charge(type: 'I' | 'U' | 'T', number: number, at = now, searchEnded = false): Call {
@@ -159,11 +165,44 @@ const cases: readonly Case[] = [
     before: [create(now - 1)],
     call: {
       script: 'expire-bucket',
-      keys: ['account', 'due', 'journal'],
+      keys: ['account', 'due', 'journal', 'census'],
       args: [String(now), '0', 'alice', '1-1', 'bucket alice 1-1'],
     },
-    answers: [/^expired$/, /^expired$/],
+    answers: [/^expired$/, /^gone$/],
     key: 'bucket, its end',
+  },
+  {
+    name: 'expire-bucket, rolling over',
+    before: [create(now - 1, 'paid warn=400.100 roll=100,300,60000,5')],
+    call: {
+      script: 'expire-bucket',
+      keys: ['account', 'due', 'journal', 'census'],
+      args: [String(now), '0', 'alice', '1-1', 'bucket alice 1-1'],
+    },
+    answers: [/^expired$/, /^gone$/],
+    key: 'bucket, its end',
+  },
+  {
+    name: 'buy-offer',
+    before: [create()],
+    call: {
+      script: 'buy-offer',
+      keys: ['account', 'due', 'journal', 'census', 'once'],
+      args: ['alice', String(now), '"kind":"subscribe"', '1', '1', '60000', ...offer(now + 60_000, 'blocker')],
+    },
+    answers: [/^subscribed test 1 2$/, /^repeated test 1 2$/],
+    key: 'KEYS[5] once',
+  },
+  {
+    name: 'account-extras',
+    before: [create()],
+    call: {
+      script: 'account-extras',
+      keys: ['account', 'journal'],
+      args: ['alice', '1', '{"attributes":{"segment":"gold"}}', String(now), '"kind":"attributes"'],
+    },
+    answers: [/^changed 2$/, /^moved$/],
+    key: 'the rev that it was made from',
   },
 ]
 
