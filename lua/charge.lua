@@ -3,7 +3,7 @@ charge: apply one CCR of a session to an account, all its lines together or not 
 
 KEYS[1] account            hash, see include/account-lines.lua
 KEYS[2] session            hash, see include/session-lines.lua
-KEYS[3] due                zset: when an open session must be looked at
+KEYS[3] due                zset: when an open session or a bucket must be looked at
 KEYS[4] journal            stream: one entry a request that reached the account
 KEYS[5] ended              hash: marks of sessions that end in this hour; later keys: the same of earlier hours, to find one
 ARGV[1] request            words, as constants of a request cost less in one text than alone:
@@ -20,19 +20,30 @@ ARGV[1] request            words, as constants of a request cost less in one tex
                            mark        short name of the session in `ended`
 ARGV[2] session_id
 ARGV[3] cause              JSON members for the ledger entry, without braces
-ARGV[4] times              silence factor, then ms: default validity, keep closed, keep marks
+ARGV[4] times              silence factor, then ms: default validity, keep closed, keep marks; then the levels of main that leave an event, or '-'
 ARGV[5] opened             for the session's `opened` field: when, and the Origin-Host
-then one a line:           key, used units, wanted units or '-', 'threshold' or '-', and the charging program (src/rating/program.ts)
+ARGV[6] periods            of the counters that the programs name: `name start end limit` joined by semicolons: ms of the period of `at`; limit '=': as the
+                           program says, '-': none, or the account's own
+ARGV[7] dry                '' charges. 'dry' decides the same and writes nothing; JSON {"account":{},"session":{}} does so on these fields instead of the store's
+then one a line, in rows:  key, used units (one number, or `unsplit,before,after,indeterminate` of a tariff switch), asked units (a number, '*' without bound, '-'
+                           nothing), 'threshold' or '-';
+                           now <program>             src/rating/program.ts
+                           next <time> <program>     when the price changes while a grant could live
+                           prev <time> <program>     what applied before the time, for seconds without a grant that reach back
+                           facts <JSON members>      for the ledger
 
-Replies one text. Nothing was changed by: moved <currency> <rev> <subscriptions>|<subscribers>, unknown_session, other_account <id>, other_subscriber,
-no_account, expired (past the deadline), too_large <line>, defect <what>. Otherwise <how> <cost> <overrun> <answer>: how is
+Replies one text. Nothing was changed by: moved <currency> <rev> <subscriptions>|<subscribers>|<extras>, unknown_session, other_account <id>,
+other_subscriber, no_account, expired (past the deadline), too_large <line>, defect <what>. Otherwise <how> <cost> <overrun> <answer>: how is
 new | reordered | again | mismatch | old; cost and overrun are the micros of this request;
-answer is <outcome> <charged> <lines>; outcome is ok | refused | barred | terminated | ended | reported; a line is <key>=<word>,<units>,<final>,<terms>
-and its word granted | free | exhausted | denied (units: the code) | unrated | booked (nothing asked).
+answer is <outcome> <charged> <lines>; outcome is ok | refused | barred | terminated | ended | reported; a line is <key>=<word>,<units>,<final>,<switch>,<unit>,<terms>
+and its word granted | free | exhausted | denied (units: the code) | unrated | booked (nothing asked). A dry run replies
+`dry ` and JSON: { reply, entry, account, session }: the entry it would write, and the fields that would change.
 ]]
 -- @include words
 -- @include account-lines
+-- @include draw-order
 -- @include session-lines
+-- @include programs
 -- @include numbers
 -- @include price
 -- @include booking
@@ -40,30 +51,76 @@ and its word granted | free | exhausted | denied (units: the code) | unrated | b
 local account_key, session_key, due_key, journal_key, ended_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local request_type, number, content, deadline, at, now, account_id, subscriber, rev, currency, mark =
   match(ARGV[1], '^([IUT]) (%d+) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
-local request_number, session_id, cause, opened = number, ARGV[2], ARGV[3], ARGV[5]
-local silence_factor, default_validity, keep_closed, keep_marks = match(ARGV[4], '^(%d+) (%d+) (%d+) (%d+)$')
-assert(mark and keep_marks and opened, 'arguments')
+local request_number, session_id, cause, opened, periods, dry = number, ARGV[2], ARGV[3], ARGV[5], ARGV[6], ARGV[7]
+local silence_factor, default_validity, keep_closed, keep_marks, money_levels = match(ARGV[4], '^(%d+) (%d+) (%d+) (%d+) (%S+)$')
+assert(mark and money_levels and opened and periods and dry, 'arguments')
 number, deadline, at, now = tonumber(number), tonumber(deadline), tonumber(at), tonumber(now)
 local answer_field = 'answer:' .. number % 5
 
+-- A dry run may bring its own account and session.
+local given = dry ~= '' and dry ~= 'dry' and cjson.decode(dry)
+local function fields_of(key, names)
+  if not given then return redis.call('HMGET', key, unpack(names)) end
+  local fields, list = key == account_key and given.account or given.session, {}
+  for i, name in ipairs(names) do list[i] = fields[name] or false end
+  return list
+end
+local function all_of(key)
+  if not given then return redis.call('HGETALL', key) end
+  local list = {}
+  for name, value in pairs(key == account_key and given.account or given.session) do list[#list + 1], list[#list + 2] = name, value end
+  return list
+end
+
 -- Read: the session.
 local lines, fields = {}, { 'state', answer_field }
-for i = 6, #ARGV do
-  local key, reported, wanted, threshold, program = match(ARGV[i], '^(%S+) (%d+) (%S+) (%S+) (.*)$')
-  lines[#lines + 1] = { key = key, reported = tonumber(reported), wanted = tonumber(wanted), threshold = threshold == 'threshold', program = program }
+for i = 8, #ARGV do
+  local key, used, asked, threshold, program, more = match(ARGV[i], '^(%S+) (%S+) (%S+) (%S+)\nnow ([^\n]*)(.*)$')
+  local line = { key = key, asked = asked, threshold = threshold == 'threshold', program = program, more = more, before = 0, after = 0, indeterminate = 0 }
+  local unsplit, before, after, indeterminate = match(used, '^(%d+),(%d+),(%d+),(%d+)$')
+  if unsplit then
+    line.unsplit, line.before, line.after, line.indeterminate = unsplit + 0, before + 0, after + 0, indeterminate + 0
+  else
+    line.unsplit = used + 0
+  end
+  line.reported = line.unsplit + line.before + line.after + line.indeterminate
+  lines[#lines + 1] = line
   fields[#fields + 1] = 'line:' .. key
 end
-local values = redis.call('HMGET', session_key, unpack(fields))
+local values = fields_of(session_key, fields)
 local state, first_answer = values[1] and read_state(values[1]), values[2]
 for i, line in ipairs(lines) do line.session = read_line(line.key, values[i + 2]) end
+
+-- Programs, once for each text. A term is what a line is charged by: a program, and where the price changes the time and the program from then on.
+local programs = {}
+local function program_of(text)
+  local program = programs[text]
+  if not program then
+    program = read_program(text)
+    programs[text] = program
+  end
+  return program
+end
+local function term_of(text)
+  local first, time, second = match(text, '^([^\n]*)\n(%d+)\n(.*)$')
+  if not first then
+    local program = program_of(text)
+    return { id = program.id, text = text, a = program }
+  end
+  local a, b = program_of(first), program_of(second)
+  return { id = format('%s.%s.%s', a.id, b.id, time), text = text, a = a, b = b, at = time + 0 }
+end
+local function stored_term(id)
+  local text = fields_of(session_key, { 'program:' .. id })[1]
+  return text and term_of(text)
+end
 
 -- The present grant of a line, for requests that add nothing.
 local function present(line)
   local s = line.session
   if s.granted == 0 then return line.key .. '=booked,0,0' end
-  local stored = redis.call('HGET', session_key, 'program:' .. s.program)
-  local program = stored and read_program(stored) or read_program(line.program)
-  return format('%s=granted,%d,0,%s,%s', line.key, s.granted, program.unit, program.terms)
+  local term = stored_term(s.program) or term_of(line.program)
+  return format('%s=granted,%d,0,%d,%s,%s', line.key, s.granted, term.at or 0, term.a.unit, term.a.terms)
 end
 
 local resumed = false -- a repeat of a request that was reported, not granted
@@ -103,12 +160,12 @@ local unknown = not state and not marked and request_type ~= 'I'
 if unknown and #KEYS == 5 then return 'unknown_session' end
 
 -- Read: the account.
-values = redis.call('HMGET', account_key, 'funds', 'order')
+values = fields_of(account_key, { 'funds', 'order' })
 if not values[1] then return 'no_account' end
 local funds, order = read_funds(values[1]), values[2]
 if funds.rev ~= rev then
-  values = redis.call('HMGET', account_key, 'currency', 'subscriptions', 'subscribers')
-  return format('moved %s %s %s|%s', values[1], funds.rev, values[2], values[3])
+  values = fields_of(account_key, { 'currency', 'subscriptions', 'subscribers', 'extras' })
+  return format('moved %s %s %s|%s|%s', values[1], funds.rev, values[2], values[3], values[4] or '')
 end
 local clock = redis.call('TIME')
 local past = clock[1] * 1000 + floor(clock[2] / 1000) > deadline
@@ -116,7 +173,7 @@ if past and (request_type == 'I' or resumed) then return 'expired' end
 if unknown then
   local unrated = {}
   for _, line in ipairs(lines) do if line.reported > 0 then unrated[#unrated + 1] = format('{"line":"%s","unrated":%d}', line.key, line.reported) end end
-  if #unrated > 0 then
+  if #unrated > 0 and dry == '' then
     funds.seq = funds.seq + 1
     redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"unknown","posts":[],"lines":[%s]}',
       account_id, funds.seq, at, cause, concat(unrated, ',')))
@@ -139,7 +196,7 @@ if not state then
   end
 end
 if late and state.status == 'lost' then
-  for _, line in ipairs(lines) do if line.session.by < 0 then line.session.runs = { 'lost', 0 } end end
+  for _, line in ipairs(lines) do if line.session.by < 0 then line.session.runs = { { id = 'lost', n = 0 } } end end
 end
 local reopened = state.status ~= 'open' and not late and not resumed
 local reordered = not resumed and (number ~= state.number + 1)
@@ -148,7 +205,7 @@ local others = {}
 if all_lines then
   local named = {}
   for _, line in ipairs(lines) do named['line:' .. line.key] = true end
-  local all = redis.call('HGETALL', session_key)
+  local all = all_of(session_key)
   for i = 1, #all, 2 do
     local key = match(all[i], '^line:(.*)$')
     if key and not named[all[i]] then
@@ -158,174 +215,581 @@ if all_lines then
   end
 end
 
--- Read: the programs and the buckets that they name or that lines hold.
-local programs = {}
-local function program_of(text)
-  local program = programs[text]
-  if not program then
-    program = read_program(text)
-    programs[text] = program
-  end
-  return program
+-- Read: what the lines are charged by, and the buckets and counters that this names or that lines hold.
+local period_of = {}
+if periods ~= '' then
+  for name, start, ends, limit in gmatch(periods, '(%S+) (%d+) (%d+) ([^;]+)') do period_of[name] = { start = start + 0, ends = ends + 0, limit = limit } end
 end
-local names, held = {}, {}
+local names, held, counted = {}, {}, {}
+local function note_program(program)
+  if program.noted then return end
+  program.noted = true
+  for name in pairs(program.before) do names[name] = true end
+  for name in pairs(program.after) do names[name] = true end
+  for name in pairs(program.money) do names[name] = true end
+  for _, c in ipairs(program.counters) do
+    c.full = format('%s.%s', c.name, c.per == 'a' and '0' or subscriber)
+    c.period = period_of[c.name]
+    if c.period and c.period.limit ~= '=' then c.limit = tonumber(c.period.limit) end
+    if c.what == 't' then program.tiers = c end
+    counted[c.full] = true
+  end
+end
+local function note_term(term)
+  note_program(term.a)
+  if term.b then note_program(term.b) end
+end
 for _, line in ipairs(lines) do
-  line.now = program_of(line.program)
-  line.old = line.now
+  local time, program = match(line.more, '\nnext (%d+) ([^\n]*)')
+  line.now = term_of(time and format('%s\n%s\n%s', line.program, time, program) or line.program)
+  line.old = nil
   local s = line.session
   local under = (s.granted > 0 or late) and s.program or '-'
-  if under ~= '-' and under ~= line.now.id then
-    local stored = redis.call('HGET', session_key, 'program:' .. under)
-    if stored then line.old = program_of(stored) end
+  if under == line.now.id then line.old = line.now
+  elseif under ~= '-' then line.old = stored_term(under) end
+  if not line.old then
+    -- By what applies now: seconds may reach back to what applied before.
+    time, program = match(line.more, '\nprev (%d+) ([^\n]*)')
+    if time then line.old = term_of(format('%s\n%s\n%s', program, time, line.program))
+    elseif line.now.b then line.old = term_of(line.program)
+    else line.old = line.now end
   end
-  for name in pairs(line.now.names) do names[name] = true end
-  for name in pairs(line.old.names) do names[name] = true end
-  for i = 1, #s.holds, 2 do held[s.holds[i]] = true end
+  line.facts = match(line.more, '\nfacts ([^\n]*)')
+  note_term(line.now)
+  note_term(line.old)
+  note_held(s, held, counted)
 end
-for _, line in ipairs(others) do for i = 1, #line.holds, 2 do held[line.holds[i]] = true end end
-local book = { funds = funds, currency = currency, at = now, by_id = {}, order = {}, posts = {}, changed = {} }
+for _, line in ipairs(others) do note_held(line, held, counted) end
+local book = new_book(funds, currency, now)
+local ids, counter_names = {}, {}
+fields = {}
 if order and order ~= '' then
-  local ids = {}
-  fields = {}
   for id, name in gmatch(order, '(%S+):(%S+)') do
     if names[name] or held[id] then
       ids[#ids + 1] = id
       fields[#ids] = 'bucket:' .. id
     end
   end
-  if #ids > 0 then
-    values = redis.call('HMGET', account_key, unpack(fields))
-    for i, id in ipairs(ids) do
-      local bucket = read_bucket(id, values[i])
-      book.order[i], book.by_id[id] = bucket, bucket
-    end
+end
+for name in pairs(counted) do
+  counter_names[#counter_names + 1] = name
+  fields[#fields + 1] = 'counter:' .. name
+end
+if #fields > 0 then
+  values = fields_of(account_key, fields)
+  for i, id in ipairs(ids) do
+    local bucket = read_bucket(id, values[i])
+    book.order[i], book.by_id[id] = bucket, bucket
   end
+  for i, name in ipairs(counter_names) do book.counters[name] = read_counter(name, values[#ids + i]) end
 end
 
 -- Decide.
-local overrun, charged_before = 0, state.charged
+local overrun, charged_before, money_before, first_used = 0, state.charged, funds.money, false
 
--- Money for `count` more units of the rate: from what the line held, else from what is free, then as debt.
-local function spend(line, program, count, from_hold)
-  local s, rate = line.session, program.rate
-  local n, opening = run_of(s, rate)
-  local cost = price(rate, n + count, opening) - price(rate, n, opening)
-  move_run(s, rate, n + count)
-  s.charged, state.charged = s.charged + cost, state.charged + cost
-  local paid = from_hold and cost or min(cost, free_money(funds))
-  local against = 'usage:' .. program.service
-  post_money(book, -paid, against)
-  if cost > paid then
-    post_debt(book, cost - paid, against)
-    overrun = overrun + cost - paid
+-- A counter at the time of what is booked: a new period starts at 0, an earlier one is never opened again.
+local function roll(c)
+  local counter, period = book.counters[c.full], c.period
+  if period and period.start > counter.period then
+    if counter.value ~= 0 then counter.changed = true end
+    counter.value, counter.period = 0, period.start
+  end
+  return counter
+end
+
+-- What stands on it: of now, or of the period that a tariff switch opens.
+local function standing(c, from)
+  if from and c.period and c.period.ends <= from then return 0, 0 end
+  local counter = roll(c)
+  return counter.value, counter.held
+end
+
+local function count_up(c, amount)
+  if amount == 0 then return end
+  local counter = book.counters[c.full]
+  local before = counter.value
+  counter.value, counter.changed = max(0, before + amount), true
+  if c.limit and c.steps ~= '-' then
+    for percent in gmatch(c.steps, '%d+') do
+      local level = floor(c.limit / 100) * percent + ceil((c.limit % 100) * percent / 100)
+      if before < level and counter.value >= level then event(book, 'counter', c.full, percent + 0) end
+    end
   end
 end
 
--- Books what a line used: from its holds, then free buckets, then money, then debt. All its holds end. Semantics.md section 6.
-local function report(line)
-  local s, program, rest = line.session, line.old, line.reported
-  local against = 'usage:' .. program.service
-  s.used = s.used + rest
-  local holds, money = s.holds, s.money
-  s.holds, s.money = {}, 0
-  funds.held = funds.held - money
-  for i = 1, #holds, 2 do
-    local bucket = book.by_id[holds[i]]
-    local count = min(rest, holds[i + 1])
-    if count > 0 then
-      post_bucket(book, bucket, -count, against)
-      rest = rest - count
-    end
-    give_back(book, bucket, holds[i + 1])
-  end
-  if program.kind == 'free' then return end
-  if rest > 0 and program.rate and money > 0 then
-    local n, opening = run_of(s, program.rate)
-    local count = min(rest, units_for(program.rate, n, opening, money))
-    if count > 0 then
-      spend(line, program, count, true)
-      rest = rest - count
+local function count_used(program, units)
+  for _, c in ipairs(program.counters) do if c.what == 'u' then count_up(c, units) end end
+end
+
+-- The run of a rate, and whether it is the one that opens its line.
+local function run_of(s, rate)
+  local runs = s.runs
+  for i, run in ipairs(runs) do
+    if run.id == rate.id then
+      run.kept = rate.counter ~= nil
+      if not run.raw then run.raw = tier_price(rate, billable(rate, run.n, i == 1)) end
+      return run, i == 1
     end
   end
-  if rest > 0 then
+  return { id = rate.id, n = 0, raw = 0, kept = rate.counter ~= nil }, #runs == 0
+end
+
+local function move_run(s, rate, run, count, grown)
+  if run.n == 0 and count > 0 then
+    local known = false
+    for _, other in ipairs(s.runs) do known = known or other == run end
+    if not known then s.runs[#s.runs + 1] = run end
+  end
+  run.n = run.n + count
+  run.raw = run.raw + grown
+end
+
+local function drawn(s, id)
+  for i = 1, #s.draws, 2 do if s.draws[i] == id then return s.draws[i + 1], i end end
+  return 0, #s.draws + 1
+end
+
+local function usable(bucket, time)
+  if ended(bucket, time) then return false, 'ended' end
+  if bucket.from and bucket.from > time then return false, 'early' end
+  return true
+end
+
+local function start_life(bucket)
+  if bucket.life and bucket.ends == 0 then
+    bucket.ends, bucket.begun, first_used = now + bucket.life, true, true
+    book.changed[bucket.id] = bucket
+  end
+end
+
+-- Money that the program may take: of each money bucket its free part, of all together no more than what is free in all. Semantics.md section 1.
+local function free_funds(program, time)
+  local total, parts = funds.money + funds.credit - funds.held - funds.debt, nil
+  if next(program.money) then
+    parts = {}
     for _, bucket in ipairs(book.order) do
+      if program.money[bucket.name] and usable(bucket, time) and bucket.left > bucket.held then
+        parts[#parts + 1], parts[#parts + 2] = bucket, bucket.left - bucket.held
+        total = total + bucket.left - bucket.held
+      end
+    end
+  end
+  return max(0, total), parts
+end
+
+-- How many of `count` units the rate gives for `funds`, and what they cost at most: { units, cost, grown, d, priced }. `done`: units that pay otherwise
+-- and are not counted yet. Beyond a limit with `free` it costs nothing.
+local function buy(program, run, opening, sum, count, done, from, unbounded)
+  local rate, bought = program.rate, { grown = 0, d = 0, cost = 0 }
+  local most, dear = count, nil
+  for _, c in ipairs(program.counters) do
+    if c.action == 'f' and c.limit then
+      local value = standing(c, from)
+      if c.what == 'u' then most = min(most, max(0, c.limit - value - done))
+      elseif c.what == 'm' then dear = min(dear or c.limit, max(0, c.limit - value)) end
+    end
+  end
+  local value, other = 0, 0
+  if program.tiers then value, other = standing(program.tiers, from) end
+  if unbounded then other = 0 end
+  local priced = most
+  if not unbounded and not (dear and sum >= dear) then priced = units_for(rate, run, opening, sum, most, value, other) end
+  if priced > 0 then bought.cost, bought.grown, bought.d = cost_of(rate, run, opening, priced, value, other) end
+  if dear then bought.cost = min(bought.cost, dear) end
+  bought.priced = priced
+  bought.units = priced == most and count or priced
+  return bought
+end
+
+local function paid(line, payer, units, amount)
+  local list = line.paid or {}
+  line.paid = list
+  list[#list + 1] = format('%s:%s:%d', payer, units and digits(units) or '', amount)
+end
+
+-- Debits what `count` more units of the rate cost: from the pool of what the line held, or from what is free and at last as debt.
+local function spend(line, program, count, pool)
+  local s, rate, against = line.session, program.rate, 'usage:' .. program.service
+  local run, opening = run_of(s, rate)
+  local bought = buy(program, run, opening, 0, count, 0, nil, true)
+  local cost = bought.cost
+  move_run(s, rate, run, bought.priced, bought.grown)
+  s.charged, state.charged = s.charged + cost, state.charged + cost
+  for _, c in ipairs(program.counters) do
+    if c.what == 'u' then count_up(c, count) elseif c.what == 'm' then count_up(c, cost) else count_up(c, bought.d) end
+  end
+  line.cost = (line.cost or 0) + cost
+  paid(line, 'rate', count, cost)
+  if cost < 0 then -- the whole volume became cheaper
+    post_money(book, -cost, against)
+    return
+  end
+  local rest = cost
+  if pool then
+    for i = 1, #pool.cash, 2 do
+      local amount = min(rest, pool.cash[i + 1])
+      if amount > 0 then
+        post_bucket(book, book.by_id[pool.cash[i]], -amount, against)
+        paid(line, pool.cash[i], nil, amount)
+        pool.cash[i + 1], rest = pool.cash[i + 1] - amount, rest - amount
+      end
+    end
+    local amount = min(rest, pool.money)
+    post_money(book, -amount, against)
+    if amount > 0 then paid(line, 'main', nil, amount) end
+    pool.money, rest = pool.money - amount, rest - amount
+  end
+  if rest == 0 then return end
+  local total, parts = free_funds(program, at)
+  local free = min(rest, total)
+  rest = rest - free
+  if parts then
+    for i = 1, #parts, 2 do
+      local amount = min(free, parts[i + 1])
+      if amount > 0 then
+        start_life(parts[i])
+        post_bucket(book, parts[i], -amount, against)
+        paid(line, parts[i].id, nil, amount)
+        free = free - amount
+      end
+    end
+  end
+  post_money(book, -free, against)
+  if free > 0 then paid(line, 'main', nil, free) end
+  if rest > 0 then
+    post_debt(book, rest, against)
+    paid(line, 'debt', nil, rest)
+    overrun = overrun + rest
+  end
+end
+
+-- Takes units from a bucket, of `available` in it at most. Returns how many are paid.
+local function draw(line, program, bucket, payer, available, count)
+  local s, units, amount = line.session, nil, nil
+  if payer.whole then
+    units = min(count, available)
+    amount = units
+  else
+    local n, i = drawn(s, bucket.id)
+    units, amount = bucket_for(payer, n, available, count)
+    s.draws[i], s.draws[i + 1] = bucket.id, n + units
+  end
+  if units == 0 then return 0, 0 end
+  start_life(bucket)
+  post_bucket(book, bucket, -amount, 'usage:' .. program.service)
+  count_used(program, units)
+  paid(line, bucket.id, units, amount)
+  return units, amount
+end
+
+local function draw_free(line, program, payers, rest)
+  if rest == 0 or next(payers) == nil then return rest end
+  for _, bucket in ipairs(book.order) do
+    if rest == 0 then break end
+    local payer = payers[bucket.name]
+    if payer and usable(bucket, at) then rest = rest - draw(line, program, bucket, payer, max(0, bucket.left - bucket.held), rest) end
+  end
+  return rest
+end
+
+-- Which side of a switch costs less for so many units, by the price that each rate asks.
+local function cheaper_is_new(line, term, count)
+  local function cost(program)
+    if program.kind ~= 'pay' or not program.rate then return 0 end
+    local run, opening = run_of(line.session, program.rate)
+    return buy(program, run, opening, 0, count, 0, nil, true).cost
+  end
+  return cost(term.b) < cost(term.a)
+end
+
+-- Books what a line used: from its holds, then free funds, then as debt, each side of a tariff switch by its own program. All its holds end.
+-- Semantics.md sections 6 and 8.
+local function report(line)
+  local s, term = line.session, line.old
+  s.used = s.used + line.reported
+  local before, after = line.reported, 0
+  if term.b then
+    before, after = line.before, line.after
+    local unsplit, open_side = line.unsplit, line.indeterminate
+    if term.a.unit == 'seconds' then
+      local new = at > term.at and min(unsplit, floor((at - term.at) / 1000)) or 0
+      before, after = before + unsplit - new, after + new
+    elseif at < term.at then before = before + unsplit
+    else open_side = open_side + unsplit end
+    if open_side > 0 then
+      if cheaper_is_new(line, term, open_side) then after = after + open_side else before = before + open_side end
+    end
+    line.sides = format(',"switch":%d,"before":%d,"after":%d', term.at, before, after)
+  end
+  local was = take_holds(book, s)
+  local pool = { holds = {}, cash = {}, money = was.money }
+  for i, word in ipairs(was.holds) do pool.holds[i] = word end
+  for i, word in ipairs(was.cash) do pool.cash[i] = word end
+  funds.held = funds.held - was.money
+  local parts = { { term.a, before } }
+  if after > 0 then parts[2] = { term.b, after } end
+  if before == 0 and after > 0 then parts = { parts[2] } end
+
+  local function draw_held(program, payers, rest)
+    for i = 1, #pool.holds, 2 do
       if rest == 0 then break end
-      if program.names[bucket.name] and not ended(bucket, at) then
-        local count = min(rest, bucket.left - bucket.held)
-        if count > 0 then
-          post_bucket(book, bucket, -count, against)
-          rest = rest - count
+      local bucket = book.by_id[pool.holds[i]]
+      local payer = payers[bucket.name]
+      if payer then
+        local units, amount = draw(line, program, bucket, payer, pool.holds[i + 1], rest)
+        pool.holds[i + 1], rest = pool.holds[i + 1] - amount, rest - units
+      end
+    end
+    return rest
+  end
+  local function enter(program)
+    for _, c in ipairs(program.counters) do
+      -- What was used before a switch that began a period counts in the old one, while nobody has left it.
+      if not (term.b and program == term.a and after >= 0 and c.period and c.period.start >= term.at) then roll(c) end
+    end
+  end
+  for _, part in ipairs(parts) do
+    local program, rest = part[1], part[2]
+    if program.kind == 'pay' and rest > 0 then
+      enter(program)
+      if #pool.holds > 0 then rest = draw_held(program, program.before, rest) end
+      if rest > 0 and program.rate then
+        local sum = pool.money
+        for i = 1, #pool.cash, 2 do sum = sum + pool.cash[i + 1] end
+        if sum > 0 then
+          local run, opening = run_of(s, program.rate)
+          local units = buy(program, run, opening, sum, rest, 0, nil, false).units
+          if units > 0 then
+            spend(line, program, units, pool)
+            rest = rest - units
+          end
+        end
+      end
+      if rest > 0 and #pool.holds > 0 then rest = draw_held(program, program.after, rest) end
+      part[2] = rest
+    elseif program.kind ~= 'pay' then part[2] = program.kind == 'free' and 0 or rest end
+  end
+  for _, list in ipairs({ was.holds, was.cash }) do
+    for i = 1, #list, 2 do give_back(book, book.by_id[list[i]], list[i + 1]) end
+  end
+  local unpaid = 0
+  for _, part in ipairs(parts) do
+    local program, rest = part[1], part[2]
+    if rest > 0 then
+      enter(program)
+      rest = draw_free(line, program, program.before, rest)
+      if rest > 0 and next(program.after) then
+        if program.rate then
+          local run, opening = run_of(s, program.rate)
+          local units = buy(program, run, opening, free_funds(program, at), rest, 0, nil, false).units
+          if units > 0 then
+            spend(line, program, units)
+            rest = rest - units
+          end
+        end
+        rest = draw_free(line, program, program.after, rest)
+      end
+      if rest > 0 and program.rate then
+        spend(line, program, rest)
+        rest = 0
+      end
+      if rest > 0 then
+        count_used(program, rest)
+        unpaid = unpaid + rest
+      end
+    end
+  end
+  line.unpaid = unpaid -- nobody to pay for it: shown in the ledger, nothing owed
+end
+
+local function skipped(line, id, why)
+  line.skipped = line.skipped or {}
+  line.skipped[id] = why
+end
+
+-- What up to `count` units would hold: buckets in draw order, then what the rate's next units cost. `from`: of a tariff switch, the side that begins then.
+-- `ahead`: what the line has been granted in this request beyond its runs.
+local function plan(line, program, count, from, ahead)
+  local s, time = line.session, from or at
+  local p = { units = 0, money = 0, rated = 0, raw = 0, holds = {}, cash = {}, caps = {}, ahead = {} }
+  count = max(0, min(count, MOST[program.unit] - s.used - (ahead and ahead.units or 0)))
+  if program.kind ~= 'pay' then
+    p.units = count
+    return p
+  end
+  local room
+  for _, c in ipairs(program.counters) do
+    if c.action == 's' and c.limit and c.what ~= 't' then
+      local value, others_hold = standing(c, from)
+      local left = max(0, c.limit - value - others_hold)
+      if c.what == 'u' then
+        if left < count then count, line.stopped = left, c.full end
+      elseif not room or left < room then
+        room, line.limiting = left, c.full
+      end
+    end
+  end
+  local rest, blocked = count, false
+  local function take(payers)
+    if next(payers) == nil then return end
+    for _, bucket in ipairs(book.order) do
+      local payer = payers[bucket.name]
+      if payer then
+        local fit, why = usable(bucket, time)
+        if not fit then skipped(line, bucket.id, why)
+        elseif blocked then skipped(line, bucket.id, 'blocked')
+        elseif rest > 0 then
+          local free, units, amount = max(0, bucket.left - bucket.held), nil, nil
+          if payer.whole then
+            units = min(rest, free)
+            amount = units
+          else
+            units, amount = bucket_for(payer, drawn(s, bucket.id) + (ahead and ahead[bucket.id] or 0), free, rest)
+          end
+          if units > 0 then
+            p.holds[#p.holds + 1], p.holds[#p.holds + 2], p.ahead[bucket.id] = bucket.id, amount, units
+            rest = rest - units
+          else
+            skipped(line, bucket.id, bucket.left > 0 and 'held' or 'empty')
+          end
+          blocked = bucket.blocker
+        else
+          blocked = blocked or bucket.blocker
         end
       end
     end
   end
-  if rest > 0 and program.rate then
-    spend(line, program, rest, false)
-    rest = 0
+  take(program.before)
+  local cost = 0
+  if rest > 0 and program.rate and blocked then skipped(line, 'rate', 'blocked') end
+  if rest > 0 and program.rate and not blocked then
+    local run, opening = run_of(s, program.rate)
+    if ahead and ahead.rated > 0 then run, opening = { id = run.id, n = run.n + ahead.rated, raw = run.raw + ahead.raw }, opening end
+    local sum, parts = free_funds(program, time)
+    line.free = sum
+    if room and room < sum then sum, line.stopped = room, line.limiting end
+    local bought = buy(program, run, opening, sum, rest, count - rest, from, false)
+    if bought.units > 0 then
+      cost = max(0, bought.cost)
+      local left = cost
+      if parts then
+        for i = 1, #parts, 2 do
+          local amount = min(left, parts[i + 1])
+          if amount > 0 then
+            p.cash[#p.cash + 1], p.cash[#p.cash + 2] = parts[i].id, amount
+            left = left - amount
+          end
+        end
+      end
+      p.money, p.rated, p.raw, p.d = left, bought.priced, bought.grown, bought.d
+      rest = rest - bought.units
+    elseif not ahead then
+      line.needs = cost_of(program.rate, run, opening, 1, program.tiers and standing(program.tiers, from) or 0, 0)
+    end
   end
-  line.unpaid = rest -- nobody to pay for it: shown in the ledger, nothing owed
+  if rest > 0 and not blocked then take(program.after) end
+  p.units = count - rest
+  if p.units > 0 then
+    for _, c in ipairs(program.counters) do
+      local amount = c.what == 't' and (p.d or 0) or c.action ~= 's' and 0 or c.what == 'u' and p.units or cost
+      if amount > 0 then p.caps[#p.caps + 1], p.caps[#p.caps + 2] = c.full, amount end
+    end
+  end
+  p.ahead.units, p.ahead.rated, p.ahead.raw = p.units, p.rated, p.raw
+  return p
 end
 
--- Holds up to `count` units, and no more than the line may carry: buckets in draw order, then what the rate's next units cost. Returns how many.
-local function hold(line, count)
-  local s, program = line.session, line.now
-  count = max(0, min(count, MOST[program.unit] - s.used))
-  local rest = count
-  for _, bucket in ipairs(book.order) do
-    if rest == 0 then break end
-    if program.names[bucket.name] and not ended(bucket, at) then
-      local units = min(rest, bucket.left - bucket.held)
-      if units > 0 then
-        bucket.held = bucket.held + units
-        book.changed[bucket.id] = bucket
-        s.holds[#s.holds + 1], s.holds[#s.holds + 2] = bucket.id, units
-        rest = rest - units
-      end
+-- The larger of two flat lists, entry by entry.
+local function larger(a, b)
+  local list, place = {}, {}
+  for i = 1, #a, 2 do
+    list[i], list[i + 1], place[a[i]] = a[i], a[i + 1], i + 1
+  end
+  for i = 1, #b, 2 do
+    local known = place[b[i]]
+    if known then list[known] = max(list[known], b[i + 1])
+    else list[#list + 1], list[#list + 2] = b[i], b[i + 1] end
+  end
+  return list
+end
+
+-- Holds up to `count` units under the line's term: per balance the larger of its two sides. Returns how many.
+local function hold(line, term, count)
+  local s = line.session
+  local p, q = plan(line, term.a, count), nil
+  if term.b then
+    q = plan(line, term.b, p.units, term.at)
+    if q.units < p.units then p = plan(line, term.a, q.units) end
+  end
+  line.ahead, line.ahead_new = p.ahead, q and q.ahead
+  s.holds, s.cash, s.caps, s.money = p.holds, p.cash, p.caps, p.money
+  if q then s.holds, s.cash, s.caps, s.money = larger(p.holds, q.holds), larger(p.cash, q.cash), larger(p.caps, q.caps), max(p.money, q.money) end
+  for _, list in ipairs({ s.holds, s.cash }) do
+    for i = 1, #list, 2 do
+      local bucket = book.by_id[list[i]]
+      bucket.held = bucket.held + list[i + 1]
+      book.changed[bucket.id] = bucket
+      start_life(bucket)
     end
   end
-  line.rated = 0
-  if rest > 0 and program.rate then
-    local n, opening = run_of(s, program.rate)
-    local units = min(rest, units_for(program.rate, n, opening, free_money(funds)))
-    if units > 0 then
-      s.money = price(program.rate, n + units, opening) - price(program.rate, n, opening)
-      funds.held = funds.held + s.money
-      line.rated = units
-      rest = rest - units
-    end
+  for i = 1, #s.caps, 2 do
+    local counter = book.counters[s.caps[i]]
+    counter.held, counter.changed = counter.held + s.caps[i + 1], true
   end
-  return count - rest
+  funds.held = funds.held + s.money
+  return p.units
 end
 
 -- Takes back what this request itself has held: as if it had not been, so nothing of it expires.
 local function unhold(s)
-  for i = 1, #s.holds, 2 do
-    local bucket = book.by_id[s.holds[i]]
-    bucket.held = bucket.held - s.holds[i + 1]
+  local was = take_holds(book, s)
+  for _, list in ipairs({ was.holds, was.cash }) do
+    for i = 1, #list, 2 do
+      local bucket = book.by_id[list[i]]
+      bucket.held = bucket.held - list[i + 1]
+    end
   end
-  funds.held = funds.held - s.money
-  s.holds, s.money = {}, 0
+  funds.held = funds.held - was.money
 end
 
 -- Is there anything that this line could still be granted? Semantics.md section 7: decided with all grants made.
 local function nothing_left(line)
-  local program = line.now
-  if line.session.used + line.rest + line.units >= MOST[program.unit] then return true end
-  for _, bucket in ipairs(book.order) do
-    if program.names[bucket.name] and not ended(bucket, at) and bucket.left > bucket.held then return false end
+  local term = line.now
+  if plan(line, term.a, 1, nil, line.ahead).units == 0 then return true end
+  return term.b ~= nil and plan(line, term.b, 1, term.at, line.ahead_new).units == 0
+end
+
+local function pays(term) return term.a.kind == 'pay' or (term.a.kind == 'free' and term.b ~= nil and term.b.kind == 'pay') end
+
+-- How many units to try for: what is asked, and the quota of the program. With a target the size follows the pace that was measured; where funds do not
+-- cover the largest grant, no more than the line's share of them.
+local function wanted_units(line)
+  local s, program = line.session, line.now.a
+  local size, least, most, target = match(program.quota, '^(%d+),(%d+),(%d+),(%d+)$')
+  size, least, most, target = size + 0, least + 0, most + 0, target + 0
+  if program.kind == 'free' then size = most
+  elseif target > 0 then
+    if s.pace > 0 then size = max(least, min(most, s.pace * target)) end
+    local all = plan(line, program, most).units
+    if all < most then size = min(size, max(least, floor(all / (funds.open + (open and 1 or 2))))) end
   end
-  if not program.rate then return true end
-  local n, opening = run_of(line.session, program.rate)
-  return units_for(program.rate, n + line.rated, opening, free_money(funds)) == 0
+  local asked = tonumber(line.asked)
+  if asked then size = min(asked, size) end
+  return max(size, least)
 end
 
 for _, line in ipairs(lines) do
   local s = line.session
-  if resumed then line.reported = 0 end
-  if s.used + line.reported > MOST[line.now.unit] then return 'too_large ' .. line.key end
+  if resumed then line.reported, line.unsplit, line.before, line.after, line.indeterminate = 0, 0, 0, 0, 0 end
+  if s.used + line.reported > MOST[line.now.a.unit] then return 'too_large ' .. line.key end
   line.program_before = s.program
   line.stale = number < s.by
   line.rest = line.threshold and not line.stale and max(0, s.granted - line.reported) or 0
+  if line.old.a.rate then line.from = run_of(s, line.old.a.rate).n end
+  if line.reported > 0 and s.since > 0 and now > s.since then
+    local pace = ceil(line.reported * 1000 / (now - s.since))
+    s.pace = s.pace > 0 and ceil((s.pace + pace) / 2) or pace
+  end
   if line.reported > 0 or holds_something(s) then
     report(line)
   end
@@ -340,52 +804,47 @@ for _, line in ipairs(lines) do
   if line.stale then
     if staying and line.session.granted > 0 then
       line.now = line.old
-      if line.now.kind == 'pay' then hold(line, line.session.granted) end
+      if pays(line.now) then hold(line, line.now, line.session.granted) end
     end
-  elseif granting and line.rest > 0 and line.wanted and line.now.kind == 'pay' then
-    hold(line, line.rest)
+  elseif granting and line.rest > 0 and line.asked ~= '-' and pays(line.now) then
+    hold(line, line.now, line.rest)
   end
 end
 local failed, first_failure, most_validity = 0, nil, 0
 for _, line in ipairs(lines) do
-  local s, program = line.session, line.now
+  local s, term = line.session, line.now
+  local program = term.a
   line.word, line.units, line.final = 'booked', 0, false
   if line.stale then
     -- A later number decided this line: its grant stands.
     if not staying then s.granted = 0
     elseif s.granted > 0 then line.word, line.units = 'granted', s.granted end
   else
-    s.granted = 0
-    if not granting then
-      s.by = number
-    elseif line.wanted == nil then
-      s.by, s.ends = number, 0
-    elseif program.kind == 'deny' then
-      line.word, line.units, s.by = 'denied', program.code, number
-    elseif program.kind == 'unrated' then
-      line.word, s.by = 'unrated', number
-    elseif program.kind == 'free' then
-      if program.code ~= '0' then
-        line.word, line.units = 'denied', program.code
+    s.granted, s.by = 0, number
+    if granting and line.asked == '-' then s.ends = 0
+    elseif granting and program.kind == 'deny' then line.word, line.units = 'denied', program.code
+    elseif granting and program.kind == 'unrated' then line.word = 'unrated'
+    elseif granting and program.kind == 'free' and program.code ~= '0' then line.word, line.units = 'denied', program.code
+    elseif granting then
+      if line.rest > 0 then unhold(s) end -- the rest that was kept covered becomes part of the new hold
+      local wanted = wanted_units(line)
+      if pays(term) then
+        local units = hold(line, term, line.rest + wanted) - line.rest
+        if units > 0 then
+          line.word, line.units, s.granted = 'granted', units, units
+        else
+          unhold(s)
+          line.word = 'exhausted'
+        end
       else
-        line.word, line.units = 'free', min(line.wanted, MOST[program.unit] - s.used)
+        line.word, line.units = 'free', max(0, min(wanted, MOST[program.unit] - s.used))
         s.granted = line.units
       end
-      s.by = number
-    else
-      if line.rest > 0 then unhold(s) end -- the rest that was kept covered becomes part of the new hold
-      local units = hold(line, line.rest + line.wanted) - line.rest
-      if units > 0 then
-        line.word, line.units, s.granted = 'granted', units, units
-      else
-        unhold(s)
-        line.word = 'exhausted'
-      end
-      s.by = number
     end
   end
   if s.granted > 0 then
-    s.program, s.ends = program.id, now + silence_factor * program.validity * 1000
+    s.program, s.ends = term.id, now + silence_factor * program.validity * 1000
+    s.since = match(program.quota, '(%d+)$') ~= '0' and now or 0
     most_validity = max(most_validity, program.validity * 1000)
   end
   if line.word == 'denied' or line.word == 'unrated' or line.word == 'exhausted' then
@@ -394,7 +853,7 @@ for _, line in ipairs(lines) do
   end
 end
 for _, line in ipairs(lines) do
-  if line.word == 'granted' and line.now.kind == 'pay' then line.final = nothing_left(line) end
+  if line.word == 'granted' and not line.stale and pays(line.now) then line.final = nothing_left(line) end
 end
 
 local outcome = 'ok'
@@ -410,29 +869,42 @@ end
 local words, notes = {}, {}
 for i, line in ipairs(lines) do
   local s, text = line.session, nil
+  local now_program = line.now.a
   if line.word == 'granted' or line.word == 'free' then
-    text = format('%s=%s,%d,%d,%s,%s', line.key, line.word, line.units, line.final and 1 or 0, line.now.unit, line.now.terms)
+    text = format('%s=%s,%d,%d,%d,%s,%s', line.key, line.word, line.units, line.final and 1 or 0, line.now.at or 0, now_program.unit, now_program.terms)
   elseif line.word == 'exhausted' then
-    text = format('%s=exhausted,0,0,%s,%s', line.key, line.now.unit, line.now.terms)
+    text = format('%s=exhausted,0,0,0,%s,%s', line.key, now_program.unit, now_program.terms)
   else
     text = format('%s=%s,%s,0', line.key, line.word, line.units)
   end
   words[i] = text
-  local program = line.reported > 0 and line.old or line.now
+  local term = line.reported > 0 and line.old or line.now
+  local program = term.a
   local rate, run = '-', 0
   if program.rate then
     rate = program.rate.id
-    run = run_of(s, program.rate)
+    run = run_of(s, program.rate).n
   end
-  notes[i] = format('{"line":"%s","rule":"%s","rate":"%s","used":%d,"total":%d,"run":%d,"is":"%s","granted":%d,"held":%d%s%s}',
-    line.key, program.rule, rate, line.reported, s.used, run, line.word, s.granted, s.money,
-    #s.holds > 0 and format(',"holds":"%s"', write_pairs(s.holds)) or '', (line.unpaid or 0) > 0 and format(',"unpaid":%d', line.unpaid) or '')
+  local more = line.sides or ''
+  if #s.holds > 0 then more = format('%s,"holds":"%s"', more, write_pairs(s.holds)) end
+  if #s.cash > 0 then more = format('%s,"cash":"%s"', more, write_pairs(s.cash)) end
+  if (line.unpaid or 0) > 0 then more = format('%s,"unpaid":%d', more, line.unpaid) end
+  if line.reported > 0 then more = format('%s,"from":%d,"cost":%d,"paid":"%s"', more, line.from or 0, line.cost or 0, concat(line.paid or {}, ',')) end
+  if line.now ~= term then more = format('%s,"next":"%s"', more, line.now.id) end
+  if line.skipped then
+    local list = {}
+    for id, why in pairs(line.skipped) do list[#list + 1] = id .. ':' .. why end
+    table.sort(list)
+    more = format('%s,"skipped":"%s"', more, concat(list, ','))
+  end
+  if line.stopped then more = format('%s,"stop":"%s"', more, line.stopped) end
+  if line.word == 'exhausted' then more = format('%s,"free":%d,"needs":%d', more, line.free or 0, line.needs or 0) end
+  if line.facts then more = more .. ',' .. line.facts end
+  notes[i] = format('{"line":"%s","rule":"%s","program":"%s","rate":"%s","used":%d,"total":%d,"run":%d,"is":"%s","granted":%d,"held":%d%s}',
+    line.key, program.rule, term.id, rate, line.reported, s.used, run, line.word, s.granted, s.money, more)
 end
 local answer = format('%s %d %s', outcome, state.charged, concat(words, ';'))
 if not resumed then note_answered(state, number) end
-local wrong = defect(book) or state.charged > 2 * MOST_MONEY - 1 and 'charged out of range'
-if wrong then return 'defect ' .. wrong end
-funds.seq = funds.seq + 1
 local nothing_to_keep = outcome == 'refused' or (outcome == no_service and request_type == 'I')
 if nothing_to_keep and not open then
   for _, line in ipairs(lines) do if line.reported > 0 then nothing_to_keep = false end end -- a repeat must not debit again
@@ -451,8 +923,32 @@ elseif not late then
   for _, line in ipairs(lines) do if line.session.ends > 0 and line.session.granted > 0 then ring = min(ring, line.session.ends) end end
   if state.armed == 0 or ring < state.armed then state.armed = ring end
 end
-local account_out, session_out = { 'funds', write_funds(funds) }, {}
-for id, bucket in pairs(book.changed) do account_out[#account_out + 1], account_out[#account_out + 2] = 'bucket:' .. id, write_bucket(bucket) end
+if state.status == 'open' and not open then funds.open = funds.open + 1
+elseif state.status ~= 'open' and open then funds.open = funds.open - 1 end
+warn_buckets(book)
+warn_money(book, money_before, money_levels)
+local wrong = defect(book) or (state.charged > 2 * MOST_MONEY - 1 and 'charged out of range')
+if wrong then return 'defect ' .. wrong end
+funds.seq = funds.seq + 1
+local account_out, session_out, counter_notes, begun = { 'funds', write_funds(funds) }, {}, {}, {}
+for id, bucket in pairs(book.changed) do
+  account_out[#account_out + 1], account_out[#account_out + 2] = 'bucket:' .. id, write_bucket(bucket)
+  if bucket.begun then begun[#begun + 1] = bucket end
+end
+for name, counter in pairs(book.counters) do
+  if counter.changed then
+    account_out[#account_out + 1], account_out[#account_out + 2] = 'counter:' .. name, write_counter(counter)
+    counter_notes[#counter_notes + 1] = format('"%s":%d', name, counter.value)
+  end
+end
+if first_used then
+  local all, list = all_of(account_key), {}
+  for i = 1, #all, 2 do
+    local id = match(all[i], '^bucket:(.*)$')
+    if id then list[#list + 1] = book.by_id[id] or read_bucket(id, all[i + 1]) end
+  end
+  account_out[#account_out + 1], account_out[#account_out + 2] = 'order', draw_order(list)
+end
 if not nothing_to_keep then
   local out = session_out
   for _, line in ipairs(lines) do
@@ -469,17 +965,28 @@ if not nothing_to_keep then
     out[#out + 1], out[#out + 2] = answer_field, format('%s %s %s %s', request_number, content, outcome == 'reported' and 'reported' or 'done', answer)
   end
   if request_type == 'I' then out[#out + 1], out[#out + 2] = 'opened', opened end
+end
+local entry = format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s%s%s}',
+  account_id, funds.seq, at, cause, outcome, concat(book.posts, ','), concat(notes, ','), funds.held,
+  overrun > 0 and format(',"overrun":%d', overrun) or '', #counter_notes > 0 and ',"counters":{' .. concat(counter_notes, ',') .. '}' or '', events_json(book))
+local reply = format('%s %d %d %s', reordered and 'reordered' or 'new', state.charged - charged_before, overrun, answer)
+if dry ~= '' then
+  local account_now, session_now = {}, {}
+  for i = 1, #account_out, 2 do account_now[account_out[i]] = account_out[i + 1] end
+  for i = 1, #session_out, 2 do session_now[session_out[i]] = session_out[i + 1] end
+  return 'dry ' .. cjson.encode({ reply = reply, entry = entry, account = account_now, session = session_now })
+end
+if not nothing_to_keep then
   -- Redis takes no write back: what could refuse one below, a key of another type, shows here or at the first of them.
   if closing or late then redis.call('HLEN', ended_key) end
   if closing or state.armed ~= was_armed then redis.call('ZCARD', due_key) end
 end
-local entry = format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s}',
-  account_id, funds.seq, at, cause, outcome, concat(book.posts, ','), concat(notes, ','), funds.held,
-  overrun > 0 and format(',"overrun":%d', overrun) or '')
+if #begun > 0 then redis.call('ZCARD', due_key) end
 
 -- Write.
 redis.call('XADD', journal_key, '*', 'e', entry)
 redis.call('HSET', account_key, unpack(account_out))
+for _, bucket in ipairs(begun) do redis.call('ZADD', due_key, bucket.ends, 'bucket ' .. account_id .. ' ' .. bucket.id) end
 if not nothing_to_keep then
   redis.call('HSET', session_key, unpack(session_out))
   if closing or late then
@@ -492,4 +999,4 @@ if not nothing_to_keep then
     if state.armed ~= was_armed then redis.call('ZADD', due_key, state.armed, member) end
   end
 end
-return format('%s %d %d %s', reordered and 'reordered' or 'new', state.charged - charged_before, overrun, answer)
+return reply

@@ -43,7 +43,7 @@ if not force and state.armed > now then
   return 'early'
 end
 local silent = force or state.ends <= now
-local book = { funds = read_funds(account[1]), currency = account[3], at = now, by_id = {}, order = {}, posts = {}, changed = {} }
+local book = new_book(read_funds(account[1]), account[3], now)
 local released, next_ring, notes = {}, state.ends, {}
 for _, line in ipairs(lines) do
   if line.granted > 0 or holds_something(line) then
@@ -51,24 +51,25 @@ for _, line in ipairs(lines) do
     else next_ring = min(next_ring, line.ends) end
   end
 end
-for _, line in ipairs(released) do
-  for i = 1, #line.holds, 2 do
-    local id = line.holds[i]
-    if not book.by_id[id] then book.by_id[id] = read_bucket(id, redis.call('HGET', account_key, 'bucket:' .. id)) end
-  end
-end
+local buckets, counters = {}, {}
+for _, line in ipairs(released) do note_held(line, buckets, counters) end
+for id in pairs(buckets) do book.by_id[id] = read_bucket(id, redis.call('HGET', account_key, 'bucket:' .. id)) end
+for name in pairs(counters) do book.counters[name] = read_counter(name, redis.call('HGET', account_key, 'counter:' .. name)) end
 -- Decide.
 for i, line in ipairs(released) do
   notes[i] = format('{"line":"%s","granted":%d,"released":%d%s}', line.key, line.granted, line.money,
-    #line.holds > 0 and format(',"units":"%s"', write_pairs(line.holds)) or '')
+    (#line.holds > 0 and format(',"units":"%s"', write_pairs(line.holds)) or '') .. (#line.cash > 0 and format(',"cash":"%s"', write_pairs(line.cash)) or ''))
   release(book, line)
 end
+if silent then book.funds.open = book.funds.open - 1 end
 repay(book)
+warn_buckets(book)
 local wrong = defect(book)
 if wrong then return 'defect ' .. wrong end
 local outcome = force and 'ended' or silent and 'silent' or #released > 0 and 'released' or 'early' -- only put back with its later time
 local account_out, session_out = { 'funds', '' }, {}
 for id, bucket in pairs(book.changed) do account_out[#account_out + 1], account_out[#account_out + 2] = 'bucket:' .. id, write_bucket(bucket) end
+for name, counter in pairs(book.counters) do account_out[#account_out + 1], account_out[#account_out + 2] = 'counter:' .. name, write_counter(counter) end
 for _, line in ipairs(released) do session_out[#session_out + 1], session_out[#session_out + 2] = 'line:' .. line.key, write_line(line) end
 state.status, state.armed = silent and 'closed' or 'open', silent and 0 or next_ring
 session_out[#session_out + 1], session_out[#session_out + 2] = 'state', write_state(state)
@@ -79,8 +80,8 @@ if #released > 0 or silent then
   book.funds.seq = book.funds.seq + 1
   account_out[2] = write_funds(book.funds)
   redis.call('XADD', journal_key, '*', 'e', format(
-    '{"account":"%s","seq":%d,"at":%d,"kind":"expire","session":%s,"actor":"%s","outcome":"%s","posts":[%s],"lines":[%s],"held":%d}',
-    account_id, book.funds.seq, now, cjson.encode(session_id), actor, outcome, concat(book.posts, ','), concat(notes, ','), book.funds.held))
+    '{"account":"%s","seq":%d,"at":%d,"kind":"expire","session":%s,"actor":"%s","outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s}',
+    account_id, book.funds.seq, now, cjson.encode(session_id), actor, outcome, concat(book.posts, ','), concat(notes, ','), book.funds.held, events_json(book)))
   redis.call('HSET', account_key, unpack(account_out))
 end
 redis.call('HSET', session_key, unpack(session_out))

@@ -1,10 +1,14 @@
 --[[
 Money and units of one account while a script decides: nothing here writes to Redis.
 
-A book is { funds, currency, at, by_id, order, posts, changed }: `order` holds the buckets that matter in draw order, `posts` the
-postings made so far as JSON. A balance posts [balance, unit, amount, before, after]; the account outside that its amount
+A book is { funds, currency, at, by_id, order, counters, posts, changed }: `order` holds the buckets that matter in draw order, `counters` those that
+matter by name, `posts` the postings made so far as JSON. A balance posts [balance, unit, amount, before, after]; the account outside that its amount
 comes from or goes to posts [name, unit, amount]. So the amounts of an entry sum to zero per unit.
 ]]
+
+local function new_book(funds, currency, at)
+  return { funds = funds, currency = currency, at = at, by_id = {}, order = {}, counters = {}, posts = {}, changed = {} }
+end
 
 local function post(book, balance, unit, before, amount, against)
   if amount == 0 then return end
@@ -25,7 +29,8 @@ local function post_debt(book, amount, against)
 end
 
 local function post_bucket(book, bucket, amount, against)
-  post(book, 'bucket:' .. bucket.id, bucket.unit, bucket.left, amount, against)
+  post(book, 'bucket:' .. bucket.id, bucket.unit == 'money' and book.currency or bucket.unit, bucket.left, amount, against)
+  bucket.was = bucket.was or bucket.left
   bucket.left = bucket.left + amount
   book.changed[bucket.id] = bucket
 end
@@ -37,29 +42,31 @@ local function give_back(book, bucket, held)
   if ended(bucket, book.at) then post_bucket(book, bucket, bucket.held - bucket.left, 'expiry') end
 end
 
-local function release(book, line)
-  for i = 1, #line.holds, 2 do give_back(book, book.by_id[line.holds[i]], line.holds[i + 1]) end
-  if #line.holds > 0 then line.holds = {} end
-  book.funds.held = book.funds.held - line.money
-  line.money, line.granted = 0, 0
-end
-
--- Units of the rate's run so far, and whether it is the line's first rate, to which setup and first belong.
-local function run_of(line, rate)
-  local runs = line.runs
-  for i = 1, #runs, 2 do if runs[i] == rate.id then return runs[i + 1], i == 1 end end
-  return 0, #runs == 0
-end
-
-local function move_run(line, rate, n)
-  local runs = line.runs
-  for i = 1, #runs, 2 do
-    if runs[i] == rate.id then
-      runs[i + 1] = n
-      return
-    end
+-- Takes the line's holds off the balances: what it held is the caller's to give back.
+local function take_holds(book, line)
+  local held = { holds = line.holds, cash = line.cash, money = line.money }
+  for i = 1, #line.caps, 2 do
+    local counter = book.counters[line.caps[i]]
+    counter.held, counter.changed = counter.held - line.caps[i + 1], true
   end
-  runs[#runs + 1], runs[#runs + 2] = rate.id, n
+  line.holds, line.cash, line.caps, line.money = {}, {}, {}, 0
+  return held
+end
+
+local function release(book, line)
+  local held = take_holds(book, line)
+  for _, list in ipairs({ held.holds, held.cash }) do
+    for i = 1, #list, 2 do give_back(book, book.by_id[list[i]], list[i + 1]) end
+  end
+  book.funds.held = book.funds.held - held.money
+  line.granted = 0
+end
+
+-- Names of what a line holds of the account, so that it is read.
+local function note_held(line, buckets, counters)
+  for i = 1, #line.holds, 2 do buckets[line.holds[i]] = true end
+  for i = 1, #line.cash, 2 do buckets[line.cash[i]] = true end
+  for i = 1, #line.caps, 2 do counters[line.caps[i]] = true end
 end
 
 -- Free funds pay debt first: own money only, never the credit limit.
@@ -73,9 +80,41 @@ end
 -- Nothing after the first write may fail, so a defect of ours must show before it.
 local function defect(book)
   local f = book.funds
-  if f.held < 0 or f.debt < 0 then return 'held or debt below zero' end
+  if f.held < 0 or f.debt < 0 or f.open < 0 then return 'held, debt or open below zero' end
   if f.money > MOST_MONEY or f.money < -MOST_MONEY or f.held > MOST_MONEY or f.debt > 2 * MOST_MONEY - 1 then return 'money out of range' end
   for id, bucket in pairs(book.changed) do
     if bucket.held < 0 or bucket.left < bucket.held then return 'bucket ' .. id .. ' is overdrawn' end
   end
+  for name, counter in pairs(book.counters) do
+    if counter.held < 0 or counter.value < 0 or counter.value > 2 * MOST_MONEY - 1 then return 'counter ' .. name .. ' out of range' end
+  end
 end
+
+-- Events of this change, as JSON: levels that `value` went over upwards, or `left` downwards. Semantics.md section 2, step 7.
+local function event(book, kind, name, level)
+  local events = book.events or {}
+  book.events = events
+  events[#events + 1] = format('["%s","%s",%d]', kind, name, level)
+end
+
+local function warn_buckets(book)
+  for id, bucket in pairs(book.changed) do
+    if bucket.warn and bucket.was then
+      for level in gmatch(bucket.warn, '%d+') do
+        level = level + 0
+        if bucket.was > level and bucket.left <= level then event(book, 'bucket', id, level) end
+      end
+    end
+  end
+end
+
+-- `levels`: texts of micros joined by dots, or '-'.
+local function warn_money(book, before, levels)
+  if levels == '-' then return end
+  for level in gmatch(levels, '%d+') do
+    level = level + 0
+    if before > level and book.funds.money <= level then event(book, 'money', 'main', level) end
+  end
+end
+
+local function events_json(book) return book.events and ',"events":[' .. concat(book.events, ',') .. ']' or '' end

@@ -4,15 +4,18 @@ The labelled lines of a session, both ways.
 state        open 4711 1 until 1795450294000 armed 1795450294000 silence 7200000 number 3 gaps - charged 8000
              open | closed | lost (closed, made again from its mark); account, subscriber; armed: its entry in `due`; gaps: numbers below `number` that never came: 1-1,4-6
 opened       1795446694000 pgw.example.net                                     when, and the Origin-Host that opened it
-line:10      by 3 granted 10000000 until 1795450294000 program 1a2b3c4d used 1050000 charged 8000 money 8000 holds 3-1=5000 runs 9f8e7d6c=750000
-             by: the number that last decided its grant; holds: micros of main, then units by bucket; runs: units by rate, the opening one first
-program:<id> the charging program of a grant, until the session ends
-answer:<n mod 5>  3 a1b2c3d4 done ok 8000 10=granted,10000000,0,octets,3600,20,terminate
+line:10      by 3 granted 10000000 until 1795450294000 program 1a2b3c4d used 1050000 charged 8000 money 8000 holds 3-1=5000 cash 7-2=300 caps day-spend.1=8300
+             runs 9f8e7d6c=750000 draws 5-1=300 pace 20000 since 1795446694000
+             by: the number that last decided its grant. Holds: micros of main, units by bucket, micros by money bucket (cash), and what counts against
+             counters (caps). runs: units by rate, the opening one first, `=n:raw` where T depends on a counter; draws: units by bucket that is taken in
+             steps; pace: units a second, measured since the last grant; both 0 where the size of grants is fixed
+program:<id> the charging program of a grant, until the session ends; with a tariff switch: program, its time, the program from then on, a row each
+answer:<n mod 5>  3 a1b2c3d4 done ok 8000 10=granted,10000000,0,0,octets,3600,20,terminate
 ]]
 
 local function read_state(line)
   local status, account, subscriber, ends, armed, silence, number, gaps, charged =
-    match(line, '^(%a+) (%S+) (%S+) until (%d+) armed (%d+) silence (%d+) number (%d+) gaps (%S+) charged (%d+)$')
+    match(line, '^(%a+) (%S+) (%S+) until (%d+) armed (%d+) silence (%d+) number (%d+) gaps (%S+) charged (%-?%d+)$')
   return {
     status = status, account = account, subscriber = subscriber, ends = ends + 0, armed = armed + 0,
     silence = silence + 0, number = number + 0, gaps = gaps, charged = charged + 0,
@@ -25,10 +28,13 @@ local function write_state(s)
 end
 
 local function new_line(key)
-  return { key = key, by = -1, granted = 0, ends = 0, program = '-', used = 0, charged = 0, money = 0, holds = {}, runs = {} }
+  return {
+    key = key, by = -1, granted = 0, ends = 0, program = '-', used = 0, charged = 0, money = 0, holds = {}, cash = {}, caps = {}, runs = {}, draws = {},
+    pace = 0, since = 0,
+  }
 end
 
--- holds and runs are flat lists: bucket, units, bucket, units.
+-- Flat lists: bucket, units, bucket, units.
 local function read_pairs(text)
   local list = {}
   if text ~= '-' then
@@ -45,34 +51,39 @@ local function write_pairs(list)
   return concat(words, ',')
 end
 
+-- Runs are { id, n, raw, kept }: `raw` is kept where it cannot be worked out of n.
+local function read_runs(text)
+  local list = {}
+  if text ~= '-' then
+    for id, n, raw in gmatch(text, '([^=,]+)=(%d+):?(%-?%d*)') do
+      list[#list + 1] = { id = id, n = n + 0, raw = raw ~= '' and raw + 0 or nil, kept = raw ~= '' }
+    end
+  end
+  return list
+end
+
+local function write_runs(list)
+  if #list == 0 then return '-' end
+  local words = {}
+  for i, run in ipairs(list) do words[i] = run.kept and format('%s=%d:%d', run.id, run.n, run.raw) or format('%s=%d', run.id, run.n) end
+  return concat(words, ',')
+end
+
 local function read_line(key, text)
   if not text then return new_line(key) end
-  local by, granted, ends, program, used, charged, money, holds, runs = match(text,
-    '^by (%-?%d+) granted (%d+) until (%d+) program (%S+) used (%d+) charged (%d+) money (%d+) holds (%S+) runs (%S+)$')
+  local by, granted, ends, program, used, charged, money, holds, cash, caps, runs, draws, pace, since = match(text,
+    '^by (%-?%d+) granted (%d+) until (%d+) program (%S+) used (%d+) charged (%-?%d+) money (%d+) holds (%S+) cash (%S+) caps (%S+) runs (%S+) draws (%S+) pace (%d+) since (%d+)$')
   return {
     key = key, by = by + 0, granted = granted + 0, ends = ends + 0, program = program, used = used + 0,
-    charged = charged + 0, money = money + 0, holds = read_pairs(holds), runs = read_pairs(runs),
+    charged = charged + 0, money = money + 0, holds = read_pairs(holds), cash = read_pairs(cash), caps = read_pairs(caps),
+    runs = read_runs(runs), draws = read_pairs(draws), pace = pace + 0, since = since + 0,
   }
 end
 
 local function write_line(l)
-  return format('by %d granted %d until %d program %s used %d charged %d money %d holds %s runs %s',
-    l.by, l.granted, l.ends, l.program, l.used, l.charged, l.money, write_pairs(l.holds), write_pairs(l.runs))
+  return format('by %d granted %d until %d program %s used %d charged %d money %d holds %s cash %s caps %s runs %s draws %s pace %d since %d',
+    l.by, l.granted, l.ends, l.program, l.used, l.charged, l.money, write_pairs(l.holds), write_pairs(l.cash), write_pairs(l.caps),
+    write_runs(l.runs), write_pairs(l.draws), l.pace, l.since)
 end
 
-local function holds_something(l) return l.money > 0 or #l.holds > 0 end
-
--- The line a charging program is, see src/rating/program.ts.
-local function read_program(text)
-  local kind, id, unit, service, rule, validity, terms, buckets, rate, num, den, step, first, tick, code = match(text,
-    '^(%a+) (%S+) (%a+) (%S+) (%S+) (%d+) (%S+) (%S+) (%S+) (%d+) (%d+) (%d+) (%d+) (%d+) (%d+)$')
-  local names = {}
-  if buckets ~= '-' then for name in gmatch(buckets, '[^,]+') do names[name] = true end end
-  return {
-    text = text, kind = kind, id = id, unit = unit, service = service, rule = rule, validity = validity + 0, terms = terms, names = names,
-    code = code,
-    rate = rate ~= '-' and {
-      id = rate, num = num + 0, den = den + 0, step = step + 0, first = first + 0, tick = tick + 0,
-    },
-  }
-end
+local function holds_something(l) return l.money > 0 or #l.holds > 0 or #l.cash > 0 or #l.caps > 0 end

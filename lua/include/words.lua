@@ -3,7 +3,7 @@
 
 local floor, ceil, min, max = math.floor, math.ceil, math.min, math.max
 local format, match, gmatch, concat = string.format, string.match, string.gmatch, table.concat
-local MOST = { octets = 100000000000000, seconds = 1000000000, events = 100000000 } -- of one line, as src/units.ts says
+local MOST = { octets = 100000000000000, seconds = 1000000000, events = 100000000, money = 1000000000000 } -- of one line, as src/units.ts says
 local MOST_MONEY = 4503599627370496 -- 2^52, so that sums of two stay exact
 
 local function digits(n) return format('%d', n) end

@@ -4,8 +4,10 @@
 import type { Clock } from '../clock.js'
 import type { ChargingConfig } from '../config/config.js'
 import type { Micros, Millis, UnitType, Units } from '../units.js'
+import { readExtras } from './extras.js'
 import { accountKey, dueKey, endedKey, journalKey, partitionOf, sessionKey, shortName } from './keys.js'
 import { StoreDefectError, type Store } from './store.js'
+import type { Extras } from './types.js'
 
 export interface ChargeRequest {
   readonly type: 'I' | 'U' | 'T'
@@ -28,18 +30,64 @@ export interface ChargeRequest {
   readonly cause: string
   readonly originHost: string
   readonly lines: readonly ChargeLine[]
+  /** Of the counters that the lines' programs name: the period of `at`, and the account's own limit. */
+  readonly counters: readonly CounterPeriod[]
+  /** Levels of `main` whose crossing leaves an event. */
+  readonly lowBalance: readonly Micros[]
   /** Look for the session among those that ended up to a day ago, too. */
   readonly searchEnded: boolean
 }
 
 export interface ChargeLine {
   readonly key: string
-  readonly used: bigint
-  /** Undefined: nothing is asked for. */
-  readonly wanted: bigint | undefined
+  readonly used: UsedUnits
+  /** `any`: without bound; undefined: nothing is asked for. */
+  readonly asked: bigint | 'any' | undefined
   readonly threshold: boolean
-  /** Text of the charging program. */
+  /** Text of the charging program that applies now. */
+  readonly now: string
+  /** The one from a time on that a grant given now can outlive. */
+  readonly next?: TimedProgram | undefined
+  /** The one that applied before a time, for seconds without a grant that reach back. */
+  readonly prev?: TimedProgram | undefined
+  /** JSON members for the ledger, or ''. */
+  readonly facts: string
+}
+
+/** What was used around a tariff switch: before, after, nobody knows; or without saying so. */
+export interface UsedUnits {
+  readonly unsplit: bigint
+  readonly before: bigint
+  readonly after: bigint
+  readonly indeterminate: bigint
+}
+
+export interface TimedProgram {
+  readonly at: Millis
   readonly program: string
+}
+
+export interface CounterPeriod {
+  readonly name: string
+  readonly start: Millis
+  /** Infinity: it never ends. */
+  readonly end: Millis
+  /** `default`: as the program says; undefined: none. */
+  readonly limit: bigint | 'default' | undefined
+}
+
+/** Fields of an account and of a session to charge without a store. */
+export interface ChargeState {
+  readonly account: Readonly<Record<string, string>>
+  readonly session: Readonly<Record<string, string>>
+}
+
+export interface Quote {
+  readonly outcome: ChargeOutcome
+  /** The ledger entry that the charge would leave; undefined when it was refused without one. */
+  readonly entry: string | undefined
+  /** The fields as they would be. */
+  readonly state: ChargeState
 }
 
 /** What became of one line. `denied` names its Result-Code. */
@@ -94,6 +142,8 @@ export interface Profile {
   readonly subscriptions: readonly ProfileSubscription[]
   /** Subscriber number → its identities as `type:value`. */
   readonly subscribers: ReadonlyMap<string, readonly string[]>
+  /** Attributes, overrides, opt-ins. */
+  readonly extras: Extras
 }
 
 export interface ProfileSubscription {
@@ -124,6 +174,41 @@ export class Balance {
    * @throws BalanceUnavailableError when the store did not answer in time; StoreDefectError when we or its data are wrong
    */
   async charge(request: ChargeRequest): Promise<ChargeOutcome> {
+    const { keys, args } = this.argumentsOf(request, '')
+    const reply = await this.store.call('charge', request.deadlineMonotonic, redis =>
+      request.searchEnded ? redis.chargeEnded(keys, ...args) : redis.charge(...args),
+    )
+    return readOutcome(reply)
+  }
+
+  /**
+   * What `charge` would do, by the same script, with nothing written: on the store's account, or on a state that is given.
+   *
+   * @throws BalanceUnavailableError, StoreDefectError as `charge`
+   */
+  async quote(request: ChargeRequest, given?: ChargeState): Promise<Quote> {
+    const { args } = this.argumentsOf({ ...request, searchEnded: false }, given ? JSON.stringify(given) : 'dry')
+    const reply = await this.store.call('quote', request.deadlineMonotonic, redis => redis.charge(...args))
+    const before = given ?? { account: {}, session: {} }
+    if (!reply.startsWith('dry ')) return { outcome: readOutcome(reply), entry: undefined, state: before }
+    const changed = JSON.parse(reply.slice('dry '.length)) as {
+      readonly reply: string
+      readonly entry: string
+      readonly account: Record<string, string>
+      readonly session: Record<string, string>
+    }
+    return {
+      outcome: readOutcome(changed.reply),
+      entry: changed.entry,
+      state: {
+        account: { ...before.account, ...changed.account },
+        session: { ...before.session, ...changed.session },
+      },
+    }
+  }
+
+  /** Keys and arguments as charge.lua names them. */
+  private argumentsOf(request: ChargeRequest, dry: string): { keys: number; args: string[] } {
     const { account, sessionId, now } = request
     const partition = partitionOf(account, this.partitions)
     const hour = Math.floor(now / hourMs)
@@ -144,27 +229,42 @@ export class Balance {
         `${account} ${request.subscriber} ${request.rev} ${request.currency} ${shortName(sessionId)}`,
       sessionId,
       request.cause,
-      this.times,
+      `${this.times} ${request.lowBalance.length === 0 ? '-' : request.lowBalance.join('.')}`,
       request.type === 'I' ? `${now} ${request.originHost}` : '',
+      request.counters.map(periodText).join(';'),
+      dry,
     )
-    for (const { key, used, wanted, threshold, program } of request.lines) {
-      args.push(`${key} ${used} ${wanted ?? '-'} ${threshold ? 'threshold' : '-'} ${program}`)
-    }
-    const reply = await this.store.call('charge', request.deadlineMonotonic, redis =>
-      request.searchEnded ? redis.chargeEnded(keys, ...args) : redis.charge(...args),
-    )
-    return readOutcome(reply)
+    for (const line of request.lines) args.push(lineText(line))
+    return { keys, args }
   }
 
   /** The profile of an account, for a first request; undefined when there is no such account. */
   async profile(account: string, deadline: number): Promise<Profile | undefined> {
     const key = accountKey(partitionOf(account, this.partitions), account)
-    const [funds, currency, subscriptions, subscribers] = await this.store.call('profile', deadline, redis =>
-      redis.hmget(key, 'funds', 'currency', 'subscriptions', 'subscribers'),
+    const [funds, currency, subscriptions, subscribers, extras] = await this.store.call('profile', deadline, redis =>
+      redis.hmget(key, 'funds', 'currency', 'subscriptions', 'subscribers', 'extras'),
     )
     if (funds == null) return undefined
-    return readProfile(currency ?? '', funds.slice(funds.lastIndexOf(' ') + 1), subscriptions ?? '', subscribers ?? '')
+    const rev = funds.slice(funds.lastIndexOf(' ') + 1)
+    return readProfile(currency ?? '', rev, subscriptions ?? '', subscribers ?? '', extras ?? '')
   }
+}
+
+/** Far enough for the script, whose numbers end before infinity. */
+const never = 9_007_199_254_740_991
+
+const periodText = ({ name, start, end, limit }: CounterPeriod): string =>
+  `${name} ${start} ${end === Infinity ? never : end} ${limit === 'default' ? '=' : (limit ?? '-')}`
+
+function lineText({ key, used, asked, threshold, now, next, prev, facts }: ChargeLine): string {
+  const { unsplit, before, after, indeterminate } = used
+  const split = before !== 0n || after !== 0n || indeterminate !== 0n
+  const amount = split ? `${unsplit},${before},${after},${indeterminate}` : String(unsplit)
+  let text = `${key} ${amount} ${asked === 'any' ? '*' : (asked ?? '-')} ${threshold ? 'threshold' : '-'}\nnow ${now}`
+  if (next) text += `\nnext ${next.at} ${next.program}`
+  if (prev) text += `\nprev ${prev.at} ${prev.program}`
+  if (facts !== '') text += `\nfacts ${facts}`
+  return text
 }
 
 /** charge.lua's reply. */
@@ -180,8 +280,8 @@ export function readOutcome(reply: string): ChargeOutcome {
     case 'old':
       return { status: 'answered', answer: readAnswer(word, rest) }
     case 'moved': {
-      const [, currency, rev, subscriptions, subscribers] = /^(\S+) (\S+) ([^|]*)\|(.*)$/.exec(rest)!
-      return { status: 'moved', profile: readProfile(currency!, rev!, subscriptions!, subscribers!) }
+      const [, currency, rev, subscriptions, subscribers, extras] = /^(\S+) (\S+) ([^|]*)\|([^|]*)\|(.*)$/s.exec(rest)!
+      return { status: 'moved', profile: readProfile(currency!, rev!, subscriptions!, subscribers!, extras!) }
     }
     case 'other_account':
       return { status: 'other_account', account: rest }
@@ -218,7 +318,7 @@ function readAnswer(how: ChargeAnswer['how'], text: string): ChargeAnswer {
 function readLine(text: string): LineOutcome {
   const equals = text.indexOf('=')
   const line = text.slice(0, equals)
-  const [is, units, final, unit, validity, threshold, finalAction] = text.slice(equals + 1).split(',')
+  const [is, units, final, switchAt, unit, validity, threshold, finalAction] = text.slice(equals + 1).split(',')
   const terms = (): Terms => ({
     unit: unit as UnitType,
     validity: Number(validity),
@@ -228,7 +328,14 @@ function readLine(text: string): LineOutcome {
   switch (is) {
     case 'granted':
     case 'free':
-      return { line, is, units: BigInt(units!) as Units, final: final === '1', terms: terms() }
+      return {
+        line,
+        is,
+        units: BigInt(units!) as Units,
+        final: final === '1',
+        terms: terms(),
+        switchAt: switchAt === '0' ? undefined : Number(switchAt),
+      }
     case 'exhausted':
       return { line, is, terms: terms() }
     case 'denied':
@@ -241,7 +348,14 @@ function readLine(text: string): LineOutcome {
   }
 }
 
-export function readProfile(currency: string, rev: string, subscriptions: string, subscribers: string): Profile {
+/** A profile from its fields. */
+export function readProfile(
+  currency: string,
+  rev: string,
+  subscriptions: string,
+  subscribers: string,
+  extras: string,
+): Profile {
   return {
     currency,
     rev,
@@ -252,6 +366,7 @@ export function readProfile(currency: string, rev: string, subscriptions: string
       subscriber: subscriber!,
     })),
     subscribers: new Map(words(subscribers).map(([id, ...identities]) => [id!, identities])),
+    extras: readExtras(extras),
   }
 }
 

@@ -4,7 +4,15 @@
 import { createHash } from 'node:crypto'
 import type { Test } from 'tap'
 import type { RedisAccounts } from '../../src/balance/accounts.js'
-import type { Balance, ChargeAnswer, ChargeLine, ChargeOutcome, ChargeRequest } from '../../src/balance/balance.js'
+import type {
+  Balance,
+  ChargeAnswer,
+  ChargeLine,
+  ChargeOutcome,
+  ChargeRequest,
+  TimedProgram,
+  UsedUnits,
+} from '../../src/balance/balance.js'
 import { lineLimit, micros, units, type UnitType } from '../../src/units.js'
 
 /** A tier of `aProgram`: rounding units a tick, up to `upTo` billed units (absent: no end). */
@@ -140,6 +148,30 @@ function countersOf({ counter, counters = [] }: ProgramParts): string {
   return texts.join(';') || '-'
 }
 
+/** A line of a request as tests write it; charge() makes a ChargeLine of it. */
+export interface TestLine {
+  readonly key: string
+  /** A number is unsplit. */
+  readonly used: bigint | Partial<UsedUnits>
+  readonly wanted?: bigint | 'any' | undefined
+  readonly threshold?: boolean
+  readonly program: string
+  readonly next?: TimedProgram
+  readonly prev?: TimedProgram
+  readonly facts?: string
+}
+
+export const aLine = ({ key, used, wanted, threshold, program, next, prev, facts }: TestLine): ChargeLine => ({
+  key,
+  used: { unsplit: 0n, before: 0n, after: 0n, indeterminate: 0n, ...(typeof used === 'bigint' ? { unsplit: used } : used) },
+  asked: wanted,
+  threshold: threshold ?? false,
+  now: program,
+  next,
+  prev,
+  facts: facts ?? '',
+})
+
 /** One request of a session with one line, or a recharge, and what must be so afterwards. */
 export interface Step {
   readonly number?: number
@@ -160,6 +192,9 @@ export interface Step {
 }
 
 let sessions = 0
+
+const text = (used: TestLine['used']): string =>
+  typeof used === 'bigint' ? String(used) : Object.entries(used).flat().join()
 
 export class Session {
   readonly id = `gw.example;1;${++sessions}`
@@ -209,7 +244,7 @@ export class Session {
   async outcome(
     type: 'I' | 'U' | 'T',
     number: number,
-    lines: readonly ChargeLine[],
+    lines: readonly TestLine[],
     changes: Partial<ChargeRequest> = {},
   ): Promise<ChargeOutcome> {
     const now = this.parts.balance.clock.now()
@@ -219,7 +254,7 @@ export class Session {
       content: hash(
         JSON.stringify([
           type,
-          lines.map(line => ({ ...line, used: String(line.used), wanted: String(line.wanted), program: '' })),
+          lines.map(({ key, used, wanted, threshold }) => [key, text(used), String(wanted), threshold ?? false]),
         ]),
       ),
       sessionId: this.id,
@@ -233,7 +268,9 @@ export class Session {
       deadlineMonotonic: performance.now() + 5000,
       cause: `"kind":"charge","session":${JSON.stringify(this.id)},"number":${number},"type":"${type}"`,
       originHost: 'gw.example',
-      lines,
+      lines: lines.map(aLine),
+      counters: [],
+      lowBalance: [],
       searchEnded: false,
       ...changes,
     })
@@ -242,7 +279,7 @@ export class Session {
   async charge(
     type: 'I' | 'U' | 'T',
     number: number,
-    lines: readonly ChargeLine[],
+    lines: readonly TestLine[],
     changes: Partial<ChargeRequest> = {},
   ): Promise<ChargeAnswer | string> {
     const outcome = await this.outcome(type, number, lines, changes)
