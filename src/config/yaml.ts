@@ -284,7 +284,7 @@ export const readPercent = (value: Value): number | undefined =>
   readParsed(value, 'a share from 0% to 100%', parsePercent, 'write it like 20%')
 
 /** Quoted decimal text: a bare number would pass through binary fractions in most YAML tools. */
-export function readMoney(value: Value): Micros | undefined {
+export function readMoney(value: Value, sign: 'signed' | 'unsigned' = 'unsigned'): Micros | undefined {
   const scalar = readScalar(value, 'an amount of money')
   if (!scalar) return undefined
   const amount = parseMoney(scalar.text)
@@ -295,7 +295,9 @@ export function readMoney(value: Value): Micros | undefined {
     const hint = 'write a quoted decimal with at most six decimals, like "0.01"'
     return fault(value, `${called(value)}: \`${scalar.text}\` is not an amount of money`, hint)
   }
-  return amount < 0n ? fault(value, `${called(value)} is negative`, 'write an amount of 0 or more') : amount
+  return amount < 0n && sign === 'unsigned'
+    ? fault(value, `${called(value)} is negative`, 'write an amount of 0 or more')
+    : amount
 }
 
 function inRange(

@@ -3,6 +3,7 @@
  * 2020-12), so that what an editor offers is what the check takes. catalog-shape.ts writes the catalog with them.
  */
 import {
+  fault,
   isTable,
   readBoolean,
   readChoice,
@@ -79,7 +80,9 @@ export interface FieldOptions {
 export function fields<F extends FieldTypes>(known: F, options: FieldOptions = {}): Shape<Group<F>> {
   const keys = Object.keys(known)
   const required = keys.filter(key => known[key]!.required)
-  const properties = Object.fromEntries(keys.map(key => [key, { description: known[key]!.doc, ...known[key]!.shape.json }]))
+  const properties = Object.fromEntries(
+    keys.map(key => [key, { description: known[key]!.doc, ...known[key]!.shape.json }]),
+  )
   return {
     read: here => {
       const at = readFields(here, keys, required, options.advice)
@@ -111,6 +114,15 @@ export const list = <T>(item: Shape<T>): Shape<Item<T>[]> => ({
       return is === undefined ? [] : [{ at, is }]
     }),
   json: { anyOf: [item.json, { type: ['array', 'null'], items: item.json }] },
+})
+
+/** A list with one item at least. */
+export const some = <T>(item: Shape<T>, hint: string): Shape<Item<T>[]> => ({
+  read: value => {
+    if (readList(value).length === 0) return fault(value, `${value.path} names nothing`, hint)
+    return list(item).read(value)
+  },
+  json: { anyOf: [item.json, { type: 'array', items: item.json, minItems: 1 }] },
 })
 
 /** A plain value or list, or a table with the long form. */
@@ -145,7 +157,7 @@ const textOf = (pattern: RegExp): JsonSchema => ({ type: 'string', pattern: patt
 
 export const text: Shape<string> = { read: readText, json: { type: ['string', 'number', 'boolean'] } }
 
-export const choice = <K extends string>(words: readonly K[]): Shape<K> => ({
+export const choice = <const K extends string>(words: readonly K[]): Shape<K> => ({
   read: value => readChoice(value, words),
   json: { enum: words },
 })
@@ -168,7 +180,12 @@ export const share: Shape<number> = { read: readPercent, json: textOf(percentPat
 
 const moneyPattern = /^\d{1,9}(\.\d{1,6})?$/
 
-export const money: Shape<Micros> = { read: readMoney, json: textOf(moneyPattern) }
+export const money: Shape<Micros> = { read: value => readMoney(value), json: textOf(moneyPattern) }
+
+export const signedMoney: Shape<Micros> = {
+  read: value => readMoney(value, 'signed'),
+  json: textOf(/^-?\d{1,9}(\.\d{1,6})?$/),
+}
 
 /** How an amount of each unit is written; `units`: of a bucket like points. */
 export const amountJson: Readonly<Record<'octets' | 'seconds' | 'events' | 'money' | 'units', JsonSchema>> = {
@@ -184,6 +201,9 @@ export const amount: Shape<Value> = {
   read: value => value,
   json: { anyOf: [amountJson.octets, amountJson.seconds, amountJson.events, amountJson.money] },
 }
+
+/** 0% to 100%, or an amount: its place, as before. */
+export const shareOrAmount: Shape<Value> = { ...amount, json: { anyOf: [share.json, amount.json] } }
 
 /** What the amounts among the keys of a table must look like by the value of its `unit`. */
 export const amountsByUnit = (

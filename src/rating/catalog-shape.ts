@@ -1,0 +1,587 @@
+/**
+ * How the catalog's YAML looks: every key, what it means, its unit and its default, once for the check (load.ts) and for
+ * editors (JSON Schema). What a single value cannot show, like names that must exist, is checked in load.ts and its parts.
+ */
+import { parseDuration } from '../config/quantity.js'
+import { namePattern, readText } from '../config/yaml.js'
+import { unitTypes } from '../units.js'
+import { finalUnitActions, roundings } from './catalog.js'
+import {
+  amount,
+  amountsByUnit,
+  boolean,
+  choice,
+  digitsOrText,
+  duration,
+  either,
+  fields,
+  integer,
+  list,
+  matching,
+  may,
+  money,
+  must,
+  oneOfKeys,
+  parsed,
+  share,
+  shareOrAmount,
+  signedMoney,
+  some,
+  table,
+  text,
+  type JsonSchema,
+  type Of,
+  type Shape,
+} from './schema.js'
+
+const second = 1_000
+const day = 86_400 * second
+const year = 366 * day
+
+/** Rating-Group and Service-Identifier. */
+const unsigned32Max = 0xffff_ffff
+
+const bucketUnits = [...unitTypes, 'units'] as const
+
+const order = integer({ min: 0, max: 1_000_000 })
+const upToAYear = duration({ min: second, max: year })
+const upToTenYears = duration({ min: second, max: 10 * year })
+
+const name = matching('a name', namePattern, 'use letters, digits, dots, dashes and underscores')
+
+/** A name that stands for something of the catalog. Its form is not checked: that it is unknown says more. */
+const reference: Shape<string> = { read: readText, json: { type: 'string' } }
+const references = some(reference, 'write a name or a list of names, or remove the key')
+
+const timezone = matching(
+  'a time zone',
+  /^[A-Za-z][A-Za-z0-9_+/-]*$/,
+  'write a name of the IANA database, like Europe/Berlin',
+)
+
+const localTime = matching(
+  'a local date and time',
+  /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?)?$/,
+  "write it like 2026-12-24 or '2026-12-24T23:50'",
+)
+
+export const clockHint = "write it like '08:00', from '00:00' to '24:00'"
+
+/** Minutes of the day. */
+const clock = parsed(
+  'a time of day',
+  timeText => {
+    const [, hours = '', minutes = ''] = /^(\d{2}):(\d{2})$/.exec(timeText) ?? []
+    const total = Number(hours) * 60 + Number(minutes)
+    return hours !== '' && Number(minutes) < 60 && total <= 1_440 ? total : undefined
+  },
+  clockHint,
+  { type: 'string', pattern: /^([01]\d|2[0-3]):[0-5]\d$|^24:00$/.source },
+)
+
+const never = 'never'
+
+const number = parsed(
+  'a number',
+  numberText =>
+    numberText === 'none'
+      ? ('none' as const)
+      : /^\d{1,10}$/.test(numberText) && Number(numberText) <= unsigned32Max
+        ? Number(numberText)
+        : undefined,
+  `write 0 to ${unsigned32Max}, none, or a list of these`,
+  { anyOf: [{ type: 'integer', minimum: 0, maximum: unsigned32Max }, { const: 'none' }] },
+)
+
+/** Attributes: each has one of some values. */
+const attributes = table(some(text, 'write a value or a list of values'))
+
+const plainAttributes = table(text)
+
+/** What rules, grants and counters may ask for, beside the service. */
+const conditions = {
+  ratingGroup: may(
+    some(number, 'write a number, a list, or none'),
+    'Rating-Groups; `none`: lines without one. Default: all',
+  ),
+  serviceIdentifier: may(
+    some(number, 'write a number, a list, or none'),
+    'Service-Identifiers; `none`: lines without one. Default: all',
+  ),
+  zone: may(references, 'zones that the subscriber is in; `none`: in no zone. Default: all'),
+  destination: may(references, 'destinations that the subscriber calls; `none`: none of them. Default: all'),
+  apn: may(
+    some(
+      matching('an APN', /^[A-Za-z0-9._-]{0,100}\*?$/, 'write it like internet, or iot.* for all that begin so'),
+      'write an APN or a list, or remove the key',
+    ),
+    'APNs (Called-Station-Id) in any case; a `*` at the end stands for any rest. Default: all',
+  ),
+  rat: may(references, 'radio technologies: utran, geran, wlan, eutran, nb-iot, lte-m, nr, or a number. Default: all'),
+  when: may(references, 'calendars, one of which is in force. Default: always'),
+  account: may(attributes, 'attributes of the account, each with one of its values: `{ segment: [vip, staff] }`'),
+  subscriber: may(attributes, 'attributes of the subscriber, each with one of its values'),
+}
+
+const quotaFields = fields({
+  size: may(amount, 'units of a grant, when neither the request nor the funds say less: 10MB, 60s, 1'),
+  min: may(amount, 'units of the smallest grant, even when less is asked for'),
+  max: may(amount, 'units of a grant that costs nothing, and of the largest adaptive grant'),
+  target: may(
+    upToAYear,
+    'time between two reports that grants aim at, from the pace of the usage, between min and max. Default: size is fixed',
+  ),
+  validity: may(upToAYear, 'Validity-Time: after this the gateway reports and asks again, whole seconds. Default: 1h'),
+  threshold: may(share, 'share of a grant that is left when the gateway asks for more; 0%: not sent. Default: 0%'),
+})
+
+const serviceFields = fields({
+  context: must(
+    some(
+      parsed(
+        'a Service-Context-Id',
+        context => (/^[^\s@]+@[^\s@]+$/.test(context) ? context.toLowerCase() : undefined),
+        'write it like 32251@3gpp.org',
+        { type: 'string', pattern: /^[^\s@]+@[^\s@]+$/.source },
+      ),
+      'write one like 32251@3gpp.org',
+    ),
+    'Service-Context-Id, without release and operator, or exactly as a client sends it; one or a list',
+  ),
+  unit: must(
+    choice(unitTypes),
+    'what is counted: octets, seconds, events, or money (a value of which a share is charged)',
+  ),
+  quota: may(quotaFields, 'how much is granted at a time'),
+})
+
+const zoneFields = fields({
+  plmn: must(
+    some(
+      parsed(
+        'a PLMN',
+        plmn => (/^(\d{5,6}|\d{0,5}\*)$/.test(plmn) ? plmn : undefined),
+        "write MCC and MNC like '26201', or '262*' for all that begin so",
+        digitsOrText(/^(\d{5,6}|\d{0,5}\*)$/),
+      ),
+      "write one like '26201'",
+    ),
+    "serving networks: MCC and MNC like '26201', or their beginning like '208*'; the longest of all zones decides",
+  ),
+})
+
+/** E.164 numbers have up to 15 digits. */
+export const prefixPattern = /^\d{1,15}$/
+export const prefixHint = 'write its digits without + and blanks, like 4915'
+
+const destinationFields = fields({
+  prefixes: must(
+    list(
+      parsed(
+        'a prefix',
+        prefix => (prefixPattern.test(prefix) ? prefix : undefined),
+        prefixHint,
+        digitsOrText(prefixPattern),
+      ),
+    ),
+    "first digits of called numbers, with country code and without +, like '4915'; the longest of all decides",
+  ),
+})
+
+const monthDays = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+
+/** `2026-12-25`, or `12-25` of every year. */
+const date = parsed(
+  'a date that exists',
+  dateText => {
+    const [, ofYear, month = '', ofMonth = ''] = /^(?:(\d{4})-)?(\d{2})-(\d{2})$/.exec(dateText) ?? []
+    const days = monthDays[Number(month) - 1]
+    if (days === undefined || Number(ofMonth) < 1 || Number(ofMonth) > days) return undefined
+    if (ofYear === undefined) return dateText
+    return new Date(Date.UTC(Number(ofYear), Number(month) - 1, Number(ofMonth))).getUTCDate() === Number(ofMonth)
+      ? dateText
+      : undefined
+  },
+  "write a date like '2026-12-25', or month and day of every year like '12-25'",
+  { type: 'string', pattern: /^(\d{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$/.source },
+)
+
+const weekdays = ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun'] as const
+
+/** One weekday or a range of them, 1 Monday to 7 Sunday; a range may go on over Sunday. */
+const days = parsed(
+  'a weekday',
+  daysText => {
+    const [first, last = first, ...rest] = daysText.split('-').map(each => weekdays.findIndex(known => known === each))
+    if (first === undefined || last === undefined || first < 0 || last < 0 || rest.length > 0) return undefined
+    return Array.from({ length: ((last - first + 7) % 7) + 1 }, (_, index) => ((first + index) % 7) + 1)
+  },
+  'write mon, tue, wed, thu, fri, sat, sun, a range like mon-fri, or a list of these',
+  { type: 'string', pattern: `^(${weekdays.join('|')})(-(${weekdays.join('|')}))?$` },
+)
+
+const calendarFields = fields({
+  timezone: may(timezone, "IANA name of the clock that its times are of, like Europe/Berlin. Default: the catalog's"),
+  days: may(some(days, 'write weekdays, or remove the key'), 'weekdays: mon-fri, sat, or a list. Default: all'),
+  from: may(clock, "local time of day that it begins at, like '08:00'. Default: '00:00'"),
+  to: may(clock, "local time of day that it ends at (not included); before `from`: on the next day. Default: '24:00'"),
+  except: may(references, 'holidays on which it is not in force'),
+  only: may(references, 'holidays on which alone it is in force'),
+  since: may(localTime, 'local date or time from which on it is in force at all. Default: always'),
+  until: may(localTime, 'local date or time from which on it is in force no more. Default: never'),
+  priority: may(order, 'it is in force only while no calendar with a smaller number is. Default: no regard to others'),
+})
+
+const resets = ['day', 'week', 'month', 'anniversary', never] as const
+
+const reset = parsed(
+  'a reset',
+  resetText => {
+    const word = resets.find(each => each === resetText)
+    if (word) return { kind: word }
+    const every = /^(\d{1,5})([hdw])$/.exec(resetText)
+    const each = every && Number(every[1]) * { h: 3_600_000, d: day, w: 7 * day }[every[2] as 'h' | 'd' | 'w']
+    return each !== null && each > 0 && each <= 10 * year ? { kind: 'rolling' as const, every: each } : undefined
+  },
+  `write one of ${resets.join(', ')}, or a duration from the activation on, like 30d`,
+  { type: 'string', pattern: `^(${resets.join('|')}|\\d{1,5}[hdw])$` },
+)
+
+const counterFields = fields(
+  {
+    unit: must(choice(unitTypes), 'what is counted: octets, seconds or events used, or money charged'),
+    per: must(choice(['subscriber', 'account']), 'whose usage is counted together: subscriber or account'),
+    reset: must(
+      reset,
+      'when it begins again: day, week (Monday), month, anniversary (of the activation), never, or 30d',
+    ),
+    timezone: may(timezone, "IANA name of the clock of its day, week or month. Default: the catalog's"),
+    for: may(references, 'services that count. Default: all of its unit'),
+    ...conditions,
+    limit: may(amount, "where `then` begins: 5GB, 10h, 100, or money like '5.00'. Default: none"),
+    then: may(
+      choice(['stop', 'free', 'tell']),
+      'at the limit: stop (no more is granted), free (it costs nothing more) or tell (only events). Default: stop',
+    ),
+    optIn: may(boolean, 'true: an account may opt out of the limit. Default: false'),
+    steps: may(list(share), 'shares of the limit that leave an event when reached, ascending, like [50%, 80%, 100%]'),
+  },
+  { json: amountsByUnit(unitTypes, ['limit']) },
+)
+
+/** Millionths: 2.5% is 25,000. */
+const rateShare = parsed(
+  'a percentage',
+  shareText => {
+    const [, whole = '', fraction = ''] = /^(\d{1,3})(?:\.(\d{1,4}))?%$/.exec(shareText) ?? []
+    const millionths = BigInt(whole + fraction.padEnd(4, '0'))
+    return whole !== '' && millionths > 0n && millionths <= 1_000_000n ? millionths : undefined
+  },
+  'write it like 2.5%, above 0% and up to 100%',
+  { type: 'string', pattern: /^\d{1,3}(\.\d{1,4})?%$/.source },
+)
+
+const tierFields = fields(
+  {
+    upTo: may(amount, 'end of this tier, counted from 0; the last tier has none. A multiple of the step'),
+    price: may(money, "price of `per` units in this tier, like '0.02'"),
+    per: may(amount, "units that the price is for. Default: the rate's `per`"),
+    percent: may(rateShare, 'instead of a price, for values: share of the value'),
+  },
+  { json: oneOfKeys(['price', 'percent']) },
+)
+
+const capFields = fields({
+  amount: must(money, 'the most that a session pays'),
+  then: may(choice(['free', 'stop']), 'above it the session goes on free, or stops. Default: free'),
+})
+
+const rateAmounts = ['per', 'step', 'first']
+
+const rateFields = fields(
+  {
+    unit: must(choice(unitTypes), 'what is paid for: octets, seconds, events, or money (a value)'),
+    price: may(money, "price of `per` units in the catalog's currency, quoted, up to six decimals: '0.01'"),
+    per: may(amount, 'units that the price is for: 1MB, 60s. Default: 1 for events, none for octets and seconds'),
+    step: may(amount, 'usage is billed in started steps of so many units. Default: 1 for events and money'),
+    first: may(amount, 'units that are billed at once when a session uses anything. Default: none'),
+    setup: may(money, 'price of a session that uses anything, in addition. Default: 0'),
+    minimum: may(money, 'least price of a session that uses anything. Default: 0'),
+    cap: may(either(money, capFields), "the most that a session pays: '2.00' (then free), or with what comes then"),
+    round: may(choice(roundings), 'how the price of a session is rounded, once: up, down or nearest. Default: up'),
+    decimals: may(integer({ min: 0, max: 6 }), 'decimals that the price of a session is rounded to. Default: 6'),
+    counter: may(reference, "counter that the tiers stand on. Default: the session's own usage"),
+    mode: may(
+      choice(['graduated', 'volume']),
+      'graduated: each tier at its own price; volume: all at the price of the tier reached. Default: graduated',
+    ),
+    tiers: may(
+      some(tierFields, 'write one tier at least'),
+      'instead of one price: prices from the first unit on, ascending',
+    ),
+    percent: may(rateShare, 'instead of a price, for values (unit money): share of the value, like 2.5%'),
+  },
+  { json: { ...amountsByUnit(unitTypes, rateAmounts), ...oneOfKeys(['price', 'tiers', 'percent']) } },
+)
+
+const feeFields = fields({
+  amount: must(money, 'what the offer costs'),
+  every: may(upToAYear, 'how long it is paid for. Default: once'),
+})
+
+const rolloverFields = fields({
+  min: may(amount, 'less than this is not taken along. Default: 1'),
+  max: must(amount, 'most that is taken along'),
+  for: must(upToTenYears, 'how long it lives then, like 30d'),
+  priority: may(order, 'its priority then, smaller pays first. Default: that of the grant'),
+})
+
+const conversionFields = fields({
+  each: must(amount, 'so many units of the service, started ...'),
+  takes: must(amount, '... take so much of the bucket'),
+})
+
+const expiryWord = parsed(
+  'a duration',
+  expiry => {
+    if (expiry === never || expiry === 'period') return { kind: expiry } as const
+    if (/^\d{4}-/.test(expiry)) return { kind: 'at' as const, text: expiry }
+    const ms = /^\d{1,9}(s|m|h|d|w)$/.test(expiry) ? parseDuration(expiry) : undefined
+    return ms !== undefined && ms > 0 && ms <= 100 * year ? { kind: 'after' as const, after: ms } : undefined
+  },
+  'write 30d, period (of the fee) or never',
+  { type: 'string', pattern: /^(never|period|\d{1,9}(s|m|h|d|w)|\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?)?)$/.source },
+)
+
+const expiryFields = fields(
+  {
+    after: may(upToTenYears, 'how long it lives'),
+    from: may(choice(['grant', 'first-use']), 'with `after`: since it was granted, or first used. Default: grant'),
+    end: may(choice(['day', 'week', 'month']), "instead of `after`: the end of the calendar's day, week or month"),
+    timezone: may(timezone, "with `end`: IANA name of the clock. Default: the catalog's"),
+  },
+  { json: oneOfKeys(['after', 'end']) },
+)
+
+const grantFields = fields(
+  {
+    bucket: must(name, 'name of the bucket, which rules and other grants know it by'),
+    unit: may(
+      choice(bucketUnits),
+      'octets, seconds, events, money or units (like points). Default: the unit of the services',
+    ),
+    amount: must(amount, "how much: 5GB, 100m, 1000, or money like '5.00'"),
+    for: may(
+      either(references, table(conversionFields)),
+      'services that it pays; with how much each so many units take: `{ data: { each: 1MB, takes: 1 } }`',
+    ),
+    ...conditions,
+    step: may(amount, 'usage is taken from it in started steps of so many units. Default: 1'),
+    expires: must(
+      either(expiryWord, expiryFields),
+      'its end: 30d, period (of the fee), never, a local time, `{ after: 30d, from: first-use }` or `{ end: month }`',
+    ),
+    starts: may(localTime, 'local date or time before which it is not usable. Default: at once'),
+    priority: may(order, 'of several buckets the smallest number pays first. Default: 100'),
+    paid: may(boolean, 'true: it was bought, and pays after what was given. Default: false'),
+    blocker: may(boolean, 'true: while it is valid, nothing behind it pays. Default: false'),
+    warn: may(list(shareOrAmount), 'shares used, or amounts left, that leave an event: [80%, 100%]'),
+    rollover: may(rolloverFields, 'what is left at its end goes on in another bucket of its name'),
+  },
+  {
+    json: amountsByUnit(bucketUnits, ['amount']),
+    advice: { currency: 'a catalog has one currency, at its top: remove it here', conversion: 'write it in `for`' },
+  },
+)
+
+const resultCode = (words: ReadonlyMap<string, number>, hint: string): Shape<number> =>
+  parsed([...words.keys()].join(' or '), codeText => words.get(codeText), hint, {
+    enum: [true, Number([...words.keys()][1])],
+  })
+
+/** DIAMETER_END_USER_SERVICE_DENIED, _CREDIT_CONTROL_NOT_APPLICABLE, DIAMETER_AUTHORIZATION_REJECTED. */
+const [serviceDenied, notApplicable, authorizationRejected] = [4010, 4011, 5003]
+
+const effects = ['use', 'free', 'deny'] as const
+
+const ruleFields = fields(
+  {
+    service: may(references, 'services. Default: all'),
+    ...conditions,
+    use: may(
+      some(reference, 'write buckets and a rate, or `deny: true`'),
+      'what pays: buckets, and a rate at the end, or before the buckets that come after it',
+    ),
+    free: may(
+      resultCode(
+        new Map([
+          ['true', 0],
+          ['4011', notApplicable],
+        ]),
+        'write true, or 4011 for clients that need it',
+      ),
+      'true: it costs nothing. 4011: the gateway shall stop asking',
+    ),
+    deny: may(
+      resultCode(
+        new Map([
+          ['true', serviceDenied],
+          ['5003', authorizationRejected],
+        ]),
+        'write true (4010), or 5003 to black-list; else remove the key',
+      ),
+      'true: refused with 4010. 5003: the gateway shall not ask again',
+    ),
+  },
+  { json: oneOfKeys(effects) },
+)
+
+const offerFields = fields({
+  rank: may(order, 'of several offers of a subscriber, the smallest number is asked first. Default: 100'),
+  fee: may(feeFields, 'what the offer costs'),
+  eligible: may(attributes, 'attributes of the account that may buy it: `{ segment: [consumer] }`. Default: all'),
+  sold: may(
+    fields({
+      from: may(localTime, 'local date or time from which on it is sold. Default: always'),
+      until: may(localTime, 'local date or time from which on it is sold no more. Default: never'),
+    }),
+    'when it is sold',
+  ),
+  grants: may(list(grantFields), 'buckets that come with it'),
+  rules: may(list(ruleFields), 'what pays; the first rule whose conditions all match decides'),
+  quota: may(table(quotaFields), 'by service: how much is granted at a time; what is absent comes from the service'),
+  finalUnit: may(
+    fields({ action: must(choice(finalUnitActions), 'terminate, or none: the gateway is not told') }),
+    'what the gateway is told with the last grant. Default: terminate',
+  ),
+})
+
+const useFields = fields({
+  service: must(reference, 'service'),
+  ratingGroup: may(integer({ min: 0, max: unsigned32Max }), 'Rating-Group. Default: none'),
+  serviceIdentifier: may(list(integer({ min: 0, max: unsigned32Max })), 'Service-Identifiers. Default: none'),
+  octets: may(amount, 'how much of a service in octets'),
+  seconds: may(amount, 'how much of a service in seconds'),
+  events: may(amount, 'how much of a service in events'),
+  money: may(amount, 'which value of a service in money'),
+  at: may(localTime, "local time of its beginning. Default: the test's `at`"),
+  over: may(upToAYear, 'octets are used evenly over this time. Default: all at once'),
+  plmn: may(
+    parsed(
+      'a PLMN',
+      plmn => (/^\d{5,6}$/.test(plmn) ? plmn : undefined),
+      "write MCC and MNC like '26201'",
+      digitsOrText(/^\d{5,6}$/),
+    ),
+    "serving network, like '26201'. Default: not sent",
+  ),
+  called: may(
+    parsed(
+      'a number',
+      called => (/^\+?\d{1,20}$/.test(called) ? called.replace('+', '') : undefined),
+      'write its digits, like 4915112345678',
+      digitsOrText(/^\+?\d{1,20}$/),
+    ),
+    'called number with country code. Default: not sent',
+  ),
+  apn: may(text, 'APN. Default: not sent'),
+  rat: may(reference, 'radio technology, like eutran. Default: not sent'),
+})
+
+const results = ['granted', '4010', '4011', '4012', '5003', '5031'] as const
+
+const testFields = fields(
+  {
+    name: must(text, 'what it shows'),
+    offer: may(reference, 'offer that the account has'),
+    offers: may(references, 'instead of `offer`: several'),
+    account: may(
+      fields({
+        balance: may(money, "money on it. Default: '100.00'"),
+        creditLimit: may(money, "how far below 0 it may go. Default: '0.00'"),
+        attributes: may(plainAttributes, 'its attributes: `{ segment: vip }`'),
+      }),
+      'the account',
+    ),
+    given: may(
+      fields({
+        buckets: may(table(amount), 'amounts left in buckets, instead of what the offers grant'),
+        counters: may(table(amount), 'what counters have counted before. Default: 0'),
+      }),
+      'what was used before',
+    ),
+    at: may(localTime, "local time at which it happens. Default: '2026-01-05T12:00', a Monday"),
+    use: must(
+      some(useFields, 'write what is used'),
+      'what is used: one session, or a list of sessions one after the other',
+    ),
+    expect: must(
+      fields({
+        cost: may(money, 'money that all uses cost together'),
+        balance: may(signedMoney, 'money left'),
+        debt: may(money, 'money owed'),
+        left: may(table(amount), 'amounts left in buckets'),
+        counters: may(table(amount), 'what counters have counted then'),
+        result: may(
+          parsed('a result', result => results.find(each => each === result), `write one of ${results.join(', ')}`, {
+            anyOf: [{ const: 'granted' }, { enum: [...results.slice(1), ...results.slice(1).map(Number)] }],
+          }),
+          'what the last use is answered: granted, or the Result-Code of its refusal',
+        ),
+        events: may(list(text), "events that it leaves, like ['day-roaming 80%']"),
+      }),
+      'what must come out; what is absent is not looked at',
+    ),
+  },
+  { json: oneOfKeys(['offer', 'offers']) },
+)
+
+const catalogFields = fields({
+  currency: may(
+    matching('a currency', /^[A-Z]{3}$/, 'write its three capital letters, like EUR'),
+    'ISO 4217 code of all its money, like EUR; in one file of the catalog',
+  ),
+  timezone: may(timezone, 'IANA name of the clock of all local times that name none. Default: UTC'),
+  lowBalance: may(list(money), "amounts of money: falling to one of them leaves an event, like ['1.00', '0.20']"),
+  services: may(table(serviceFields), 'what gateways ask credit for'),
+  zones: may(table(zoneFields), 'where subscribers are'),
+  destinations: may(table(destinationFields), 'whom subscribers call'),
+  destinationFiles: may(
+    list(text),
+    'CSV files with more destinations, `prefix,destination` a line below this header; relative to this file',
+  ),
+  holidays: may(table(list(date)), "dates like '2026-12-25', or '12-25' of every year"),
+  calendars: may(table(calendarFields), 'times that rules can ask for'),
+  counters: may(table(counterFields), 'what was used or charged in a period: for tiers, limits and events'),
+  rates: may(table(rateFields), 'prices'),
+  offers: may(table(offerFields), 'what a subscriber can have'),
+  tests: may(list(testFields), 'cases that must come out: run by the check and at each load'),
+})
+
+/** A file of the catalog. */
+export const catalogShape = catalogFields
+
+/** The JSON Schema (draft 2020-12) of a file of the catalog, for editors. */
+export const catalogSchema = (): JsonSchema => ({
+  $schema: 'https://json-schema.org/draft/2020-12/schema',
+  title: 'ocsd catalog',
+  description: 'What is sold, and at which price. All *.yaml files of a folder are one catalog.',
+  ...catalogFields.json,
+})
+
+export type QuotaGroup = Of<typeof quotaFields>
+export type ServiceGroup = Of<typeof serviceFields>
+export type CalendarGroup = Of<typeof calendarFields>
+export type CounterGroup = Of<typeof counterFields>
+export type RateGroup = Of<typeof rateFields>
+export type TierGroup = Of<typeof tierFields>
+export type GrantGroup = Of<typeof grantFields>
+export type RuleGroup = Of<typeof ruleFields>
+export type OfferGroup = Of<typeof offerFields>
+export type FeeGroup = Of<typeof feeFields>
+export type RolloverGroup = Of<typeof rolloverFields>
+export type ConversionGroup = Of<typeof conversionFields>
+export type TestGroup = Of<typeof testFields>
+export type UseGroup = Of<typeof useFields>
+export type ZoneGroup = Of<typeof zoneFields>
+export type DestinationGroup = Of<typeof destinationFields>
