@@ -228,9 +228,8 @@ export function describePrice(
     const moved = `the counter ${rate.counter} goes from ${formatAmount(unit, counted)} to ${formatAmount(unit, after)}`
     const grown = `${head}; ${moved}: ${growthInWords(counted, after, rate)} = ${formatMoney(growth)}`
     const run = raw + growth
-    const [before, total] = [from, to].map((used, index) =>
-      used === 0n ? 0n : boundedPrice(index === 0 ? raw : run, rate, opening),
-    ) as [bigint, bigint]
+    const before = from === 0n ? 0n : boundedPrice(raw, rate, opening)
+    const total = to === 0n ? 0n : boundedPrice(run, rate, opening)
     if (from === 0n) return `${grown}${boundsInWords(growth, total, rate, opening && n > 0n)}`
     if (total - before === growth) return grown
     const bounds = `the run's ${formatMoney(run)}${boundsInWords(run, total, rate, opening)}`
