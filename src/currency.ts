@@ -4,7 +4,7 @@
  */
 
 /** Of the codes in use, funds and precious metals left out. */
-const numbers: Readonly<Record<string, number>> = {
+const numbers: ReadonlyMap<string, number> = new Map(Object.entries({
   AED: 784, AFN: 971, ALL: 8, AMD: 51, ANG: 532, AOA: 973, ARS: 32, AUD: 36, AWG: 533, AZN: 944, BAM: 977, BBD: 52, BDT: 50,
   BGN: 975, BHD: 48, BIF: 108, BMD: 60, BND: 96, BOB: 68, BRL: 986, BSD: 44, BTN: 64, BWP: 72, BYN: 933, BZD: 84, CAD: 124,
   CDF: 976, CHF: 756, CLP: 152, CNY: 156, COP: 170, CRC: 188, CUP: 192, CVE: 132, CZK: 203, DJF: 262, DKK: 208, DOP: 214,
@@ -18,7 +18,7 @@ const numbers: Readonly<Record<string, number>> = {
   SOS: 706, SRD: 968, SSP: 728, STN: 930, SVC: 222, SYP: 760, SZL: 748, THB: 764, TJS: 972, TMT: 934, TND: 788, TOP: 776,
   TRY: 949, TTD: 780, TWD: 901, TZS: 834, UAH: 980, UGX: 800, USD: 840, UYU: 858, UZS: 860, VED: 926, VES: 928, VND: 704,
   VUV: 548, WST: 882, XAF: 950, XCD: 951, XCG: 532, XOF: 952, XPF: 953, YER: 886, ZAR: 710, ZMW: 967, ZWG: 924,
-} // prettier-ignore
+})) // prettier-ignore
 
 /** `EUR` → 978. Undefined: a code of one's own, which has no number. */
-export const currencyNumber = (code: string): number | undefined => numbers[code]
+export const currencyNumber = (code: string): number | undefined => numbers.get(code)

@@ -2,20 +2,19 @@
  * Every kind of message that ocsd sends, judged by tshark: nothing malformed, nothing unknown to its dictionary, no
  * complaint, each answer belongs to a request, and tshark reads the same AVPs as we do.
  */
-import { execFile } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { isDeepStrictEqual, promisify } from 'node:util'
+import { isDeepStrictEqual } from 'node:util'
 import t, { type Test } from 'tap'
 import { FLAG, readHeader } from '../../src/diameter/header.js'
 import { decodeTree, encodeTree, type AvpItem, type AvpTree } from '../../src/diameter/tree.js'
 import { startTestDaemon, type TestDaemonParts } from '../support/daemon.js'
-import { pcapOf } from '../support/pcap.js'
 import { aCer, aDpr, aDwr, checkEverythingReceived, RawClient, type Received } from '../support/raw-client.js'
 import { SkippingClock } from '../support/skipping-clock.js'
 import { toolOrNotRun } from '../support/tools.js'
+import { comparable, flat, judged } from '../support/tshark.js'
 import { dictionary } from '../support/vectors.js'
-import { listenIn, type Wire, type WireMessage } from '../support/wire.js'
+import { listenIn, type Wire } from '../support/wire.js'
 
 const context = { data: '32251@3gpp.org', voice: '32260@3gpp.org', sms: '32274@3gpp.org' } as const
 const suspended = '491701000009'
@@ -579,70 +578,3 @@ const code = (avps: readonly AvpTree[]): string => textOf(avps.find(({ name }) =
 
 /** Of a number or a text. */
 const textOf = (value: AvpTree['value'] | undefined): string => (typeof value === 'object' ? '' : String(value))
-
-/** An AVP as tshark prints it, those of groups after their group. */
-interface FlatAvp {
-  readonly depth: number
-  readonly code: number
-  readonly name: string
-  readonly value: string
-}
-
-/** What tshark says of a frame. */
-interface Frame {
-  readonly faults: string[]
-  /** It belongs to a request before. */
-  answers: boolean
-  readonly avps: FlatAvp[]
-}
-
-async function judged(t: Test, tshark: string, messages: readonly WireMessage[]): Promise<Frame[]> {
-  const file = join(t.testdir({}), 'messages.pcap')
-  writeFileSync(file, pcapOf(messages))
-  const options = ['-n', '-r', file, '-V', '-o', 'tcp.check_checksum:TRUE', '-o', 'ip.check_checksum:TRUE']
-  const { stdout } = await promisify(execFile)(tshark, options, { maxBuffer: 2 ** 28 })
-  const frames = stdout.split(/^(?=Frame \d+: )/m).map(frameOf)
-  if (frames.length !== messages.length) throw new Error(`${frames.length} frames of ${messages.length} messages`)
-  return frames
-}
-
-function frameOf(text: string): Frame {
-  const frame: Frame = { faults: [], answers: false, avps: [] }
-  if (!/^Diameter Protocol$/m.test(text)) frame.faults.push('no Diameter in it')
-  /** Indentation of the Failed-AVP that we are in. */
-  let failed = Infinity
-  for (const line of text.split('\n')) {
-    const indent = line.search(/\S/)
-    const avp = /^ +AVP: (.+?)\((\d+)\) l=\d+ f=\S+(?: vnd=\S+)?(?: val=(.*))?$/.exec(line)
-    if (indent >= 0 && indent <= failed && avp) failed = avp[2] === '279' ? indent : Infinity
-    if (avp) frame.avps.push({ depth: (indent - 4) / 8, code: Number(avp[2]), name: avp[1]!, value: avp[3] ?? '' })
-    if (/^ +\[Request In: \d+\]$/.test(line)) frame.answers = true
-    // An example of an AVP that is missing may be empty, and a wrong value comes back: RFC 6733 section 7.5.
-    if (indent > failed && /Data is empty|[:=] ?Unknown \(\d+\)$/.test(line)) continue
-    if (/Expert Info|Malformed|Unknown|[Bb]ug|Status: Bad/.test(line)) frame.faults.push(line.trim())
-  }
-  return frame
-}
-
-/** The same of our decoder; a value is left out where the two print it differently. */
-function flat(avps: readonly AvpTree[], depth = 0): Partial<FlatAvp>[] {
-  return avps.flatMap(({ code, name, value }) => [
-    {
-      ...{ depth, code },
-      ...(name.includes(':') ? {} : { name }),
-      ...(typeof value === 'object' ? {} : { value: String(value) }),
-    },
-    ...(Array.isArray(value) ? flat(value, depth + 1) : []),
-  ])
-}
-
-const numberOf = (theirs: string, ours: string): string =>
-  (/^-?\d+$/.test(ours) && / \((-?\d+)\)$/.exec(theirs)?.[1]) || theirs
-
-/** What ours does not say is not compared; of `DIAMETER_SUCCESS (2001)` the number counts. */
-const comparable = (theirs: readonly FlatAvp[], ours: readonly Partial<FlatAvp>[]): Partial<FlatAvp>[] =>
-  theirs.map(({ depth, code, name, value }, i) => ({
-    ...{ depth, code },
-    ...(ours[i]?.name === undefined ? {} : { name }),
-    ...(ours[i]?.value === undefined ? {} : { value: numberOf(value, ours[i].value) }),
-  }))

@@ -1,48 +1,12 @@
-/** The simulated gateway: both ways of writing a CCR, and what it does with grants, against a whole daemon. */
+/** The simulated gateway: what it does with grants, against a whole daemon. */
 import t from 'tap'
 import { VirtualClock } from '../../src/clock.js'
-import { Writer } from '../../src/diameter/writer.js'
-import { ccrAvps, encodeCcr, writeCcr, type CcrInput } from '../../src/simulator/ccr.js'
 import { Gateway } from '../../src/simulator/gateway.js'
 import { GatewaySession } from '../../src/simulator/session.js'
 import { linesOf, MiB, startScenario } from '../support/scenario.js'
 import { dictionary } from '../support/vectors.js'
 
 const scenario = await startScenario(t)
-
-t.test('the fast way writes the same octets as the plain one', t => {
-  const node = { originHost: 'pgw1.example.net', originRealm: 'example.net', destinationRealm: 'charging.example.net' }
-  const ccr: CcrInput = {
-    type: 'update',
-    number: 7,
-    sessionId: 'pgw1.example.net;1;2',
-    serviceContextId: '32251@3gpp.org',
-    subscriptionIds: [
-      ['imsi', '234150999999999'],
-      ['e164', '447700900123'],
-    ],
-    destinationHost: 'ocs1.charging.example.net',
-    eventTimestamp: 1_768_478_400,
-    terminationCause: 1,
-    multipleServicesIndicator: 1,
-    services: [
-      { ratingGroup: 10, serviceIdentifiers: [1, 2], requested: {}, used: [{ octets: 2n ** 40n, reason: 3 }] },
-      { requested: { seconds: 60 }, used: [{ inputOctets: 1n, outputOctets: 2n, seconds: 3, events: 4n }], reason: 2 },
-    ],
-    units: { requested: { events: 1n } },
-  }
-  for (const retransmitted of [false, true]) {
-    const identifiers = { hopByHop: 0xfedcba98, endToEnd: 0x89abcdef, retransmitted }
-    const writer = new Writer()
-    writeCcr(writer, node, ccr, identifiers)
-    t.equal(
-      writer.take().toString('hex'),
-      encodeCcr(dictionary, ccrAvps(node, ccr), identifiers).toString('hex'),
-      `T ${retransmitted}`,
-    )
-  }
-  t.end()
-})
 
 /** A gateway whose timers only the test moves. */
 let gateways = 1
