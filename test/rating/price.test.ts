@@ -376,7 +376,7 @@ t.test('amounts, rates and prices can be said in words', t => {
     [describePrice(units(1_001n * MB), units(0), compiled(session)), '1001 MB: 1 GB at 0.02 per 1 MB + 1 MB at 0.005 per 1 MB = 20.005'],
     [
       describePrice(units(10n * MB), units(0), compiled(falling), { standing: { counted: 995n * MB, raw: 0n } }),
-      '10 MB; the counter month goes from 995 MB to 1.005 GB: 5 MB at 0.02 per 1 MB + 5 MB at 0.005 per 1 MB = 0.125',
+      '10 MB; the counter month goes from 995 MB to 1005 MB: 5 MB at 0.02 per 1 MB + 5 MB at 0.005 per 1 MB = 0.125',
     ],
     [
       describePrice(units(MB), units(GB), compiled({ ...falling, mode: 'volume' }), { standing: { counted: GB, raw: 20_000_000n } }),
