@@ -1,4 +1,5 @@
 /** What the door makes of a CCR: facts for rating, amounts and money. Wire octets in, a credit request out. */
+import fc from 'fast-check'
 import t from 'tap'
 import { DiameterError } from '../../src/diameter/errors.js'
 import { decodeTree, encodeTree, type AvpInput, type AvpItem, type AvpTree } from '../../src/diameter/tree.js'
@@ -183,6 +184,40 @@ t.test('who is called, and which way', t => {
     ['an MMS by mail', info('MMS-Information', address(0, '4930123')), {}],
   ]
   for (const [name, avp, facts] of rows) t.strictSame(factsOf(avp), facts, name)
+  t.end()
+})
+
+t.test('no location, access, APN or address refuses a request, and what comes out is plain', t => {
+  const text = fc.oneof(fc.string({ unit: 'grapheme' }), fc.stringMatching(/^(tel:|sip:)?\+?[\d.;@ -]{0,20}$/))
+  const octets = fc.uint8Array({ maxLength: 16 }).map(each => Buffer.from(each))
+  fc.assert(
+    fc.property(text, text, octets, octets, text, text, (plmn, apn, where, rat, called, recipient) => {
+      const facts = factsOf([
+        'Service-Information',
+        [
+          [
+            'PS-Information',
+            [
+              ['Called-Station-Id', apn],
+              ['3GPP-SGSN-MCC-MNC', plmn],
+              ['3GPP-User-Location-Info', where],
+              ['3GPP-RAT-Type', rat],
+            ],
+          ],
+          [
+            'IMS-Information',
+            [
+              ['Node-Functionality', 6],
+              ['Called-Party-Address', called],
+            ],
+          ],
+          ['MMS-Information', [['Recipient-Address', [['Address-Data', recipient]]]]],
+        ],
+      ])
+      return Object.values(facts).every(fact => /^[\w.:-]{1,100}$/.test(fact as string))
+    }),
+    { numRuns: 2000, ...(process.env['SEED'] !== undefined && { seed: Number(process.env['SEED']) }) },
+  )
   t.end()
 })
 
