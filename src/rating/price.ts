@@ -141,7 +141,7 @@ function largestGrowth(
     if (reached < counted || reached <= below) continue
     const room = reached - counted
     const grown = room < first ? 0n : first + ((room - first) / rate.step) * rate.step
-    if (grown > 0n && counted + grown > below) return grown
+    if (grown > 0n) return grown
   }
   return tierPrice(counted, rate) <= budget ? 0n : undefined
 }

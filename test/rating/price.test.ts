@@ -602,9 +602,10 @@ t.test('property: on a counter, funds and holds are what a search over all posit
     start: fc.bigInt(0n, 90n),
     others: fc.bigInt(0n, 40n),
     funds: fc.bigInt(0n, 20_000n),
+    held: fc.bigInt(1n, 15n),
   })
   fc.assert(
-    fc.property(onCounter, fc.boolean(), amounts, (rate, opening, { used, start, others, funds }) => {
+    fc.property(onCounter, fc.boolean(), amounts, (rate, opening, { used, start, others, funds, held }) => {
       const counter = new Counter(rate, start)
       counter.report('S', used, opening)
       const standing: Standing = {
@@ -622,7 +623,7 @@ t.test('property: on a counter, funds and holds are what a search over all posit
       }
       if (unitsFor(units(used), micros(funds), rate, opening, 100n, standing) !== reached) return false
 
-      const d = rate.step * 3n
+      const d = rate.step * held
       let dearest = tierPrice(counter.value + d, rate) - tierPrice(counter.value, rate)
       for (let p = counter.value; p <= counter.value + others; p++) {
         const cost = tierPrice(p + d, rate) - tierPrice(p, rate)
