@@ -263,6 +263,14 @@ for _, line in ipairs(others) do note_held(line, held, counted) end
 local book = new_book(funds, currency, now)
 local ids, counter_names = {}, {}
 fields = {}
+if given then -- nobody has put its buckets in order
+  local all = {}
+  for name, text in pairs(given.account) do
+    local id = match(name, '^bucket:(.*)$')
+    if id then all[#all + 1] = read_bucket(id, text) end
+  end
+  order = draw_order(all)
+end
 if order and order ~= '' then
   for id, name in gmatch(order, '(%S+):(%S+)') do
     if names[name] or held[id] then

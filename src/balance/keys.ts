@@ -24,6 +24,9 @@ export const leaseKey = (partition: number): string => `ocs:{${partition}}:lease
 /** Daemons that live: when each was last heard of. */
 export const daemonsKey = 'ocs:daemons'
 
+/** hash: program id → what it means, JSON. */
+export const programsKey = 'ocs:programs'
+
 export const sessionIndexKey = (sessionId: string): string => `ocs:session-index:${sessionId}`
 export const referenceKey = (channel: string, reference: string): string => `ocs:reference:${channel}:${reference}`
 

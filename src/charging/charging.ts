@@ -3,24 +3,17 @@
  * a charging program for each line, and makes one charging call for all of them.
  */
 import { hash32 } from '../balance/keys.js'
-import type {
-  Balance,
-  ChargeAnswer,
-  ChargeLine,
-  ChargeOutcome,
-  LineOutcome,
-  Profile,
-  ProfileSubscription,
-} from '../balance/balance.js'
+import type { Balance, ChargeAnswer, ChargeOutcome, LineOutcome } from '../balance/balance.js'
 import type { Identities, Owner, Subscriber } from '../balance/identities.js'
 import { BalanceUnavailableError } from '../balance/store.js'
 import type { Identity } from '../balance/types.js'
 import type { Clock } from '../clock.js'
 import type { ChargingConfig, PeerProfile } from '../config/config.js'
 import type { Catalog, Service } from '../rating/catalog.js'
-import { findService, programFor, wantedUnits } from '../rating/match.js'
+import { findService } from '../rating/match.js'
 import type { Program } from '../rating/program.js'
-import type { Millis, UnitType } from '../units.js'
+import { unitTypes, type Millis, type UnitType } from '../units.js'
+import { prepareLines } from './lines.js'
 
 export type { Identity } from '../balance/types.js'
 export type { LineOutcome, Terms } from '../balance/balance.js'
@@ -116,6 +109,13 @@ export interface ChargingMetrics {
   used(unit: UnitType, offer: string, amount: bigint): void
   charged(currency: string, offer: string, micros: bigint): void
   overrun(currency: string, micros: bigint): void
+  /** Usage or a request that matches no rule: 5031. */
+  unrated(service: string): void
+}
+
+/** Keeps what the programs that the ledger names mean. */
+export interface ProgramDescriptions {
+  note(program: Program): void
 }
 
 /** Told after each charge, so that background work need not look everywhere. */
@@ -142,6 +142,7 @@ export class ChargingFunction {
       readonly clock: Clock
       readonly metrics: ChargingMetrics
       readonly hints: ChargingHints
+      readonly descriptions: ProgramDescriptions
       /** The catalog in force. */
       readonly catalog: () => Catalog
       /** False while the store cannot be what it was: better no answer than a wrong one for everybody. */
@@ -301,35 +302,23 @@ export class ChargingFunction {
     deadline: number,
     searchEnded: boolean,
   ): Promise<{ outcome: ChargeOutcome; programs: readonly Program[] }> {
-    const { balance, clock } = this.parts
+    const { balance, clock, config, descriptions } = this.parts
     const { account, number, profile } = subscriber
-    const subscriptions = subscriptionsOf(profile, number)
-    const programs: Program[] = []
-    const lines: ChargeLine[] = []
+    const now = request.arrival
+    const skew = request.eventTime === undefined ? Infinity : Math.abs(request.eventTime - now)
+    const at = skew <= timestampToleranceMs ? request.eventTime! : now
+    const { facts } = request
+    const context = { catalog, service, profile, subscriber: number, facts, at, silence: config.silence }
+    const prepared = prepareLines(context, request.lines, request.profile.requestedUnits === 'bound')
+    for (const program of prepared.named) descriptions.note(program)
     let content: string = request.type
     for (const { type, value } of request.identities) content += `|${type}${value}`
     let noted = ''
-    for (const line of request.lines) {
-      const { program } = programFor(catalog, subscriptions, service, line)
-      programs.push(program)
+    for (const [i, line] of request.lines.entries()) {
       const { used, requested } = line
-      const asked = requested?.[program.unit]
-      const unservable = requested !== undefined && asked === undefined && asksOther(requested)
-      lines.push({
-        key: line.key,
-        used: used[program.unit] ?? 0n,
-        wanted:
-          requested === undefined
-            ? undefined
-            : wantedUnits(program, asked === 0n ? undefined : asked, request.profile.requestedUnits),
-        threshold: line.threshold,
-        program: unservable ? unratedText(program) : program.text,
-      })
-      content += `|${line.key} ${amounts(used)} ${requested === undefined ? '-' : amounts(requested)} ${line.threshold}`
-      noted += notedUnits(line, program)
+      content += `|${line.key} ${usedText(used)} ${requested === undefined ? '-' : amounts(requested)} ${line.threshold}`
+      noted += notedUnits(line, prepared.programs[i]!)
     }
-    const now = request.arrival
-    const skew = request.eventTime === undefined ? Infinity : Math.abs(request.eventTime - now)
     const outcome = await balance.charge({
       type: request.type === 'initial' ? 'I' : request.type === 'update' ? 'U' : 'T',
       number: request.number,
@@ -339,7 +328,7 @@ export class ChargingFunction {
       subscriber: number,
       rev: profile.rev,
       currency: profile.currency,
-      at: skew <= timestampToleranceMs ? request.eventTime! : now,
+      at,
       now,
       deadline: Date.now() + deadline - clock.monotonic() - fenceMs,
       deadlineMonotonic: deadline,
@@ -347,10 +336,12 @@ export class ChargingFunction {
         `"kind":"charge","session":${JSON.stringify(request.sessionId)},"number":${request.number},"type":"${request.type}",` +
         `"host":${JSON.stringify(request.originHost)},"subscriber":"${number}","service":"${service.name}","catalog":"${catalog.version}"${noted}`,
       originHost: request.originHost,
-      lines,
+      lines: prepared.lines,
+      counters: prepared.counters,
+      lowBalance: catalog.lowBalance,
       searchEnded,
     })
-    return { outcome, programs }
+    return { outcome, programs: prepared.programs }
   }
 
   private answered(
@@ -400,8 +391,9 @@ export class ChargingFunction {
       const { unit, rule } = programs[i]!
       const offer = offerOf(rule)
       const used = requested[i]!.used[unit]
-      if (used !== undefined && used > 0n) metrics.used(unit, offer, used)
+      if (used !== undefined) metrics.used(unit, offer, total(used))
       const line = lines[i]
+      if (line?.is === 'unrated') metrics.unrated(programs[i]!.service)
       if (line !== undefined && 'units' in line) metrics.granted(unit, offer, line.units)
       // A request is charged whole; its first line stands for it.
       if (i === 0 && cost > 0n) metrics.charged(profile.currency, offer, cost)
@@ -421,37 +413,24 @@ const offerOf = (rule: string): string => {
   return hash < 0 ? 'none' : rule.slice(0, hash)
 }
 
-const subscriptionsMemo = new WeakMap<Profile, Map<string, readonly ProfileSubscription[]>>()
-
-/** Those of the subscriber and of the whole account. */
-function subscriptionsOf(profile: Profile, number: string): readonly ProfileSubscription[] {
-  let byNumber = subscriptionsMemo.get(profile)
-  if (!byNumber) subscriptionsMemo.set(profile, (byNumber = new Map<string, readonly ProfileSubscription[]>()))
-  let subscriptions = byNumber.get(number)
-  if (!subscriptions) {
-    subscriptions = profile.subscriptions.filter(({ subscriber }) => subscriber === number || subscriber === '0')
-    byNumber.set(number, subscriptions)
-  }
-  return subscriptions
-}
-
-const asksOther = ({ octets, seconds, events, money }: UnitAmounts): boolean =>
-  money || octets !== undefined || seconds !== undefined || events !== undefined
-
-/** RFC 8506 section 8.18: units that the service is not sold in cannot be granted. Its report is still by the rule. */
-function unratedText(program: Program): string {
-  const [, id, unit, service, rule] = program.text.split(' ')
-  return `unrated ${id}x ${unit} ${service} ${rule} 0 0,0,none - - 0 1 1 0 1 5031`
-}
+const total = ({ unsplit, before, after, indeterminate }: SplitAmount): bigint =>
+  unsplit + before + after + indeterminate
 
 const amounts = ({ octets, seconds, events, money }: UnitAmounts): string =>
-  `${octets ?? ''},${seconds ?? ''},${events ?? ''}${money ? ',m' : ''}`
+  `${octets ?? ''},${seconds ?? ''},${events ?? ''},${money ?? ''}`
+
+const usedText = ({ octets, seconds, events, money }: UsedAmounts): string =>
+  `${splitText(octets)},${splitText(seconds)},${splitText(events)},${splitText(money)}`
+
+const splitText = (amount: SplitAmount | undefined): string =>
+  amount === undefined ? '' : `${amount.unsplit}/${amount.before}/${amount.after}/${amount.indeterminate}`
 
 /** Used units of types that the line is not sold in cost nothing, and the ledger notes them. */
 function notedUnits({ key, used }: LineRequest, program: Program): string {
   let noted = ''
-  if (used.octets !== undefined && program.unit !== 'octets') noted += `,"octets":${used.octets}`
-  if (used.seconds !== undefined && program.unit !== 'seconds') noted += `,"seconds":${used.seconds}`
-  if (used.events !== undefined && program.unit !== 'events') noted += `,"events":${used.events}`
+  for (const type of unitTypes) {
+    const amount = used[type]
+    if (amount !== undefined && program.unit !== type) noted += `,"${type}":${total(amount)}`
+  }
   return noted === '' ? '' : `,"noted:${key}":{${noted.slice(1)}}`
 }

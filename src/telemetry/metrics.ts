@@ -7,7 +7,7 @@
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { StoreErrorClass, StoreMetrics } from '../balance/store.js'
 import { commandLabels, type DiameterCounters } from '../diameter/metrics.js'
-import type { UnitType } from '../units.js'
+import { unitTypes, type UnitType } from '../units.js'
 import { Buckets, CountBy, Family, type Labels, type Sample } from './counts.js'
 
 export const ccrTypes = ['initial', 'update', 'terminate', 'event'] as const
@@ -157,6 +157,7 @@ export class ChargingMetrics {
   private readonly usedUnits = new Map<UnitType, CountBy>(unitLabels.map(unit => [unit, new CountBy()]))
   private readonly chargedMicros = new Map<string, CountBy>()
   private readonly overrunMicros = new CountBy()
+  private readonly unratedLines = new CountBy()
   /** Open sessions, read at scrape; undefined where nobody counts them. */
   sessionsOpen: (() => number) | undefined
 
@@ -202,6 +203,10 @@ export class ChargingMetrics {
     this.overrunMicros.add(currency, Number(micros))
   }
 
+  unrated(service: string): void {
+    this.unratedLines.add(service, 1)
+  }
+
   families(): Family[] {
     return [
       counter('ocs_duplicates_total', 'Repeated requests that got their stored answer.', () => this.duplicates),
@@ -239,11 +244,17 @@ export class ChargingMetrics {
         'counter',
         () => this.overrunMicros.samples('currency'),
       ),
+      new Family(
+        'ocs_unrated_total',
+        'Lines of requests that no rule of the subscriber’s offers matches: refused with 5031.',
+        'counter',
+        () => this.unratedLines.samples('service'),
+      ),
     ]
   }
 }
 
-const unitLabels: readonly UnitType[] = ['octets', 'seconds', 'events']
+const unitLabels: readonly UnitType[] = unitTypes
 const byUnit = (units: ReadonlyMap<UnitType, CountBy>): Sample[] =>
   Array.from(units, ([unit, counts]) => counts.samples('offer', { unit })).flat()
 

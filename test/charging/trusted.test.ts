@@ -24,6 +24,7 @@ void t.test('a store that was emptied is noticed, and nothing is charged until i
     clock: systemClock,
     metrics: new Metrics({ version: 'test', diameter: new DiameterCounters([]), peers: () => [], runtime: false })
       .charging,
+    descriptions: { note: () => undefined },
     hints: { entry: () => undefined, due: () => undefined },
     catalog: () => outcome.catalog,
     trusted: () => trusted,
@@ -37,6 +38,7 @@ void t.test('a store that was emptied is noticed, and nothing is charged until i
     eventTime: undefined,
     identities: [{ type: 'msisdn', value: '491701000001' }],
     lines: [],
+    facts: { plmn: undefined, called: undefined, apn: undefined, rat: undefined, direction: undefined },
     retransmitted: false,
     arrival: systemClock.now(),
     arrivedAt: systemClock.monotonic(),
