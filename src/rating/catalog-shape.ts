@@ -503,6 +503,10 @@ const testFields = fields(
       }),
       'the account',
     ),
+    subscriber: may(
+      fields({ attributes: may(plainAttributes, 'its attributes: `{ card: child }`') }),
+      'the subscriber of the account whose usage it is',
+    ),
     given: may(
       fields({
         buckets: may(table(amount), 'amounts left in buckets, instead of what the offers grant'),

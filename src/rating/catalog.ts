@@ -274,6 +274,7 @@ export interface TariffTest {
   readonly balance: Micros
   readonly creditLimit: Micros
   readonly attributes: ReadonlyMap<string, string>
+  readonly subscriberAttributes: ReadonlyMap<string, string>
   /** Amounts left instead of what the offers grant. */
   readonly buckets: ReadonlyMap<string, bigint>
   readonly counters: ReadonlyMap<string, bigint>

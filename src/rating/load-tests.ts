@@ -32,6 +32,7 @@ export function readTest(draft: Draft, { is: group }: Item<TestGroup>): TariffTe
     balance: account?.balance ?? micros(100_000_000),
     creditLimit: account?.creditLimit ?? micros(0),
     attributes: new Map((account?.attributes ?? []).map(row => [row.name, row.is ?? ''])),
+    subscriberAttributes: new Map((is.subscriber?.is.attributes ?? []).map(row => [row.name, row.is ?? ''])),
     buckets: amountsOf(given?.buckets, bucketUnit(draft)),
     counters: amountsOf(given?.counters, counterUnit(draft)),
     uses: uses.filter(use => use !== undefined),
