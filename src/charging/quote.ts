@@ -52,6 +52,8 @@ export interface QuotedAccount {
   readonly balance: Micros
   readonly creditLimit: Micros
   readonly attributes: ReadonlyMap<string, string>
+  /** Absent: none. */
+  readonly subscriberAttributes?: ReadonlyMap<string, string>
   /** Amounts instead of what the offers grant. */
   readonly buckets: ReadonlyMap<string, bigint>
   readonly counters: ReadonlyMap<string, bigint>
@@ -80,7 +82,11 @@ export class Quotes {
       currency: catalog.currency,
       money: account.balance,
       creditLimit: account.creditLimit,
-      extras: { ...noExtras, attributes: Object.fromEntries(account.attributes) },
+      extras: {
+        ...noExtras,
+        attributes: Object.fromEntries(account.attributes),
+        subscribers: { [quotedSubscriber]: Object.fromEntries(account.subscriberAttributes ?? []) },
+      },
       offers: account.offers,
       since: at,
       buckets: buckets.map(bucket => ({
