@@ -42,6 +42,9 @@ const weeklySearch = 15 * day
 /** No zone has changed its offset and changed it back within so little. */
 const offsetSearch = 7 * day
 
+/** Now, and what comes before and after it. */
+const spansKept = 4
+
 /** Whether the calendar applies at this instant, those of smaller priority considered. Unknown names never do. */
 export function inForce(calendars: ReadonlyMap<string, Calendar>, name: string, at: Millis): boolean {
   const calendar = calendars.get(name)
@@ -161,8 +164,17 @@ function activeOf(named: readonly Calendar[], looked: readonly Calendar[], spans
 const sameSet = (a: ReadonlySet<string>, b: ReadonlySet<string>): boolean =>
   a.size === b.size && [...a].every(name => b.has(name))
 
-/** The longest span around `at`. */
+/** The longest span around `at`; the last few of a calendar are remembered. */
 function spanOf(clock: Clock, at: Millis): Span {
+  const known = clock.spans.find(span => holds(span, at))
+  if (known) return known
+  const span = longestSpan(clock, at)
+  clock.spans.unshift(span)
+  clock.spans.length = Math.min(clock.spans.length, spansKept)
+  return span
+}
+
+function longestSpan(clock: Clock, at: Millis): Span {
   const { on, ...here } = pieceOf(clock, at)
   let { since, until } = here
   const [earliest, latest] = searchOf(clock, at)
@@ -250,6 +262,8 @@ interface Clock {
   readonly except: ReadonlySet<number>
   /** `yearly`: some are of every year; `days`: the others. */
   readonly dates: { readonly yearly: boolean; readonly days: readonly Day[] }
+  /** The last that were found, newest first. */
+  readonly spans: Span[]
 }
 
 const clocks = new WeakMap<Calendar, Clock>()
@@ -269,6 +283,7 @@ function compiled(calendar: Calendar): Clock {
       yearly: dates.some(isYearly),
       days: dates.filter(date => !isYearly(date)).map(date => dayOf(Date.parse(date))),
     },
+    spans: [],
   }
   clocks.set(calendar, clock)
   return clock
@@ -283,6 +298,8 @@ interface TimeZone {
   readonly iana: IANAZone
   /** By year (of UTC). */
   readonly segments: Map<number, readonly Segment[]>
+  /** The last that was asked for: walks go from day to day. */
+  last: Segment
 }
 
 /** A time in which a zone's wall clock is `offset` ms ahead of UTC. */
@@ -302,7 +319,7 @@ function zoneOf(name: string): TimeZone {
   if (known) return known
   const iana = IANAZone.create(name)
   if (!iana.isValid) throw new RangeError(`${name} is no time zone`)
-  const zone = { iana, segments: new Map<number, readonly Segment[]>() }
+  const zone = { iana, segments: new Map<number, readonly Segment[]>(), last: { since: 0, until: 0, offset: 0 } }
   timeZones.set(name, zone)
   return zone
 }
@@ -336,6 +353,8 @@ function firstInstant(zone: TimeZone, wall: Wall): Millis {
 }
 
 function segmentAt(zone: TimeZone, at: Millis): Segment {
+  const { last } = zone
+  if (last.since <= at && at < last.until) return last
   const year = new Date(at).getUTCFullYear()
   let segments = zone.segments.get(year)
   if (!segments) {
@@ -343,7 +362,8 @@ function segmentAt(zone: TimeZone, at: Millis): Segment {
     if (zone.segments.size >= yearsKept) zone.segments.clear()
     zone.segments.set(year, segments)
   }
-  return segments.find(segment => at < segment.until)!
+  zone.last = segments.find(segment => at < segment.until)!
+  return zone.last
 }
 
 function segmentsOf(iana: IANAZone, start: Millis, end: Millis): Segment[] {
