@@ -269,7 +269,10 @@ function addBucket(draft: Draft, bucket: BucketKind, at: Value): void {
   const { name } = bucket
   const earlier = draft.buckets.items.get(name)
   const place = draft.buckets.places.get(name)
-  if (!earlier || !place) return define(draft.buckets, name, at, bucket)
+  if (!earlier || !place) {
+    define(draft.buckets, name, at, bucket)
+    return
+  }
   const servicesOf = ({ pays, where }: BucketKind): string =>
     [...pays.keys(), ...(where.services ?? [])].sort().join(', ')
   const hint = 'make it for the same services, or use another name'

@@ -52,6 +52,13 @@ export class Prefixes {
     }
   }
 
+  /** By destination. */
+  counts(): Map<string, number> {
+    const counts = new Map<string, number>()
+    for (const { destination } of this.#rows.values()) counts.set(destination, (counts.get(destination) ?? 0) + 1)
+    return counts
+  }
+
   /** For the catalog's version. */
   lines(): string[] {
     return [...this.#rows].map(([prefix, { destination }]) => `${prefix},${destination}`)

@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { fault, parseYaml, type Fault, type Value } from '../config/yaml.js'
 import type { Micros } from '../units.js'
 import type { Catalog, Counter, Service } from './catalog.js'
-import { warnings } from './catalog-check.js'
+import { warningsOf } from './catalog-check.js'
 import { catalogShape, type ServiceGroup } from './catalog-shape.js'
 import { buildDestinations } from './destinations.js'
 import { finishCounter, readCalendar, readCounter, timezoneOf } from './load-calendars.js'
@@ -86,7 +86,10 @@ export function readCatalog(files: readonly CatalogFile[], readFile: FileReader 
   const offers = readOffers(draft, rowsOf(tops, 'offers'))
   const tests = tops.flatMap(top => top.is.tests ?? []).map(item => readTest(draft, item))
 
-  const told = faults.length > 0 ? draft.warnings : [...draft.warnings, ...warnings(draft, offers, counters)]
+  const told =
+    faults.length > 0
+      ? draft.warnings
+      : [...draft.warnings, ...warningsOf({ draft, offers, counters, prefixes: prefixes.counts() })]
   if (faults.length > 0 || currency === undefined) return { faults: inOrder(faults), warnings: inOrder(told) }
   const content = contentOf(draft, { currency, lowBalance, counters, offers })
   const { ratingGroups, serviceIdentifiers } = draft

@@ -1,0 +1,119 @@
+/**
+ * A week of calendars, minute by minute, for the check: where rules leave gaps, where calendars overlap. Weeks are those of each
+ * calendar's own clock; what begins or ends on a date is asked for apart.
+ */
+import type { Calendar } from './catalog.js'
+
+const day = 1_440
+const week = 7 * day
+
+/** 1 in each minute, from Monday 00:00 on, in which it holds. */
+export type Week = Uint8Array
+
+/** A week all of whose days are ordinary ones, or such holidays. */
+export interface WeekKind {
+  /** As in `Mon 08:00-20:00 on holidays de`; empty for an ordinary week. */
+  readonly label: string
+  readonly date: string | undefined
+}
+
+/** Ordinary weeks, and one for each kind of holiday that the calendars tell apart. */
+export function weekKinds(
+  calendars: readonly Calendar[],
+  holidays: ReadonlyMap<string, readonly string[]>,
+): WeekKind[] {
+  const kinds = new Map<string, WeekKind>()
+  for (const date of new Set([...holidays.values()].flat())) {
+    const seen = calendars.map(({ only, except }) => `${only?.includes(date) ?? '-'}${except.includes(date)}`).join()
+    const names = [...holidays].filter(([, dates]) => dates.includes(date)).map(([name]) => name)
+    if (!kinds.has(seen)) kinds.set(seen, { label: ` on holidays ${names.join(', ')}`, date })
+  }
+  return [{ label: '', date: undefined }, ...kinds.values()]
+}
+
+/** The minutes of a calendar, whatever the priorities of others. */
+export function weekOf({ days, time, only, except }: Calendar, { date }: WeekKind): Week {
+  const minutes = new Uint8Array(week)
+  const applies = date === undefined ? !only : (only?.includes(date) ?? true) && !except.includes(date)
+  if (!applies) return minutes
+  const { from, to } = time ?? { from: 0, to: day }
+  for (let index = 0; index < 7; index++) {
+    if (days && !days.has(index + 1)) continue
+    const begins = index * day + from
+    const ends = index * day + to + (to <= from ? day : 0)
+    for (let minute = begins; minute < ends; minute++) minutes[minute % week] = 1
+  }
+  return minutes
+}
+
+/** The minutes in which one of the named calendars is in force, those without dates only. */
+export function weekInForce(calendars: ReadonlyMap<string, Calendar>, names: Iterable<string>, kind: WeekKind): Week {
+  const minutes = new Uint8Array(week)
+  const lasting = [...calendars.values()].filter(({ since, until }) => since === undefined && until === undefined)
+  for (const name of names) {
+    const calendar = lasting.find(each => each.name === name)
+    if (!calendar) continue
+    const { priority = -Infinity } = calendar
+    const rivals = lasting.filter(other => (other.priority ?? Infinity) < priority)
+    const behind = rivals.map(rival => weekOf(rival, kind))
+    const own = weekOf(calendar, kind)
+    own.forEach((on, minute) => {
+      if (on && !behind.some(rival => rival[minute])) minutes[minute] = 1
+    })
+  }
+  return minutes
+}
+
+export const intersection = (a: Week, b: Week): Week => a.map((on, minute) => on & b[minute]!)
+
+export const complement = (a: Week): Week => a.map(on => 1 - on)
+
+const dayNames = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
+
+interface Stretch {
+  readonly from: number
+  readonly length: number
+}
+
+/** `Mon-Fri 20:00-08:00, Sat 00:00 to Mon 08:00`; undefined when there is no such minute. */
+export function weekText(minutes: Week): string | undefined {
+  const stretches = stretchesOf(minutes)
+  if (stretches.length === 0) return undefined
+  if (stretches[0]!.length === week) return 'at all times'
+  const texts: { first: number; last: number; hours: string }[] = []
+  const long: string[] = []
+  for (const { from, length } of stretches) {
+    const weekday = Math.floor(from / day)
+    const end = from + length
+    if (length > day) {
+      long.push(`${dayNames[weekday]} ${clock(from)} to ${dayNames[Math.floor(end / day) % 7]} ${clock(end)}`)
+      continue
+    }
+    const hours = `${clock(from)}-${end % day === 0 ? '24:00' : clock(end)}`
+    const before = texts.at(-1)
+    if (before?.hours === hours && before.last === weekday - 1) before.last = weekday
+    else texts.push({ first: weekday, last: weekday, hours })
+  }
+  const short = texts.map(({ first, last, hours }) =>
+    first === last ? `${dayNames[first]} ${hours}` : `${dayNames[first]}-${dayNames[last]} ${hours}`,
+  )
+  return [...short, ...long].join(', ')
+}
+
+const clock = (minute: number): string =>
+  [Math.floor((minute % day) / 60), minute % 60].map(each => String(each).padStart(2, '0')).join(':')
+
+/** From a minute without on, so that none is cut at the end of Sunday. */
+function stretchesOf(minutes: Week): Stretch[] {
+  const start = minutes.indexOf(0)
+  if (start < 0) return [{ from: 0, length: week }]
+  const stretches: Stretch[] = []
+  for (let offset = 0; offset < week;) {
+    const from = (start + offset) % week
+    let length = 0
+    while (offset + length < week && minutes[(from + length) % week]) length++
+    if (length > 0) stretches.push({ from, length })
+    offset += Math.max(length, 1)
+  }
+  return stretches.sort((a, b) => a.from - b.from)
+}
