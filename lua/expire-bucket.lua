@@ -5,8 +5,9 @@ semantics.md section 8. A bucket that has ended and is empty leaves the account.
 KEYS[1] account, KEYS[2] due, KEYS[3] journal, KEYS[4] census
 ARGV[1] now, ARGV[2] offset   as in expire-session.lua
 ARGV[3] account_id, ARGV[4] bucket_id, ARGV[5] member (of `due`)
+ARGV[6] dry                '' expires. JSON {"account":{}} decides the same on these fields and writes nothing, as in charge.lua
 
-Replies one text: skew, gone, early, expired.
+Replies one text: skew, gone, early, expired; of a dry run `dry ` and JSON { account, removed }: fields that change, and one that goes or ''.
 ]]
 -- @include words
 -- @include account-lines
@@ -17,13 +18,16 @@ Replies one text: skew, gone, early, expired.
 
 local LOOK_AGAIN = 3600000 -- ms: whether what was held of an ended bucket has come back, and it can go
 local account_key, due_key, journal_key, census_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local now, offset, account_id, bucket_id, member = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5]
-assert(member, 'arguments')
+local now, offset, account_id, bucket_id, member, dry = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+assert(dry, 'arguments')
+local given = dry ~= '' and cjson.decode(dry).account
 -- Read.
 local clock = redis.call('TIME')
 local skew = now - offset - (clock[1] * 1000 + floor(clock[2] / 1000))
-if skew > 30000 or skew < -30000 then return 'skew' end
-local values = redis.call('HMGET', account_key, 'funds', 'bucket:' .. bucket_id, 'currency', 'order')
+if not given and (skew > 30000 or skew < -30000) then return 'skew' end
+local values
+if given then values = { given.funds, given['bucket:' .. bucket_id], given.currency, '' }
+else values = redis.call('HMGET', account_key, 'funds', 'bucket:' .. bucket_id, 'currency', 'order') end
 if not values[1] or not values[2] then
   redis.call('ZREM', due_key, member)
   return 'gone'
@@ -36,6 +40,10 @@ end
 local all = {}
 for id in gmatch(values[4], '(%S+):%S+') do
   if id ~= bucket_id then all[#all + 1] = read_bucket(id, redis.call('HGET', account_key, 'bucket:' .. id)) end
+end
+for name, text in pairs(given or {}) do
+  local id = match(name, '^bucket:(.*)$')
+  if id and id ~= bucket_id then all[#all + 1] = read_bucket(id, text) end
 end
 -- Decide.
 local book = new_book(read_funds(values[1]), values[3], now)
@@ -59,6 +67,11 @@ if empty then count(census, 'bucket:' .. bucket.name, -1) else all[#all + 1] = b
 if #book.posts > 0 then funds.seq = funds.seq + 1 end
 local out = { 'funds', write_funds(funds), 'order', draw_order(all) }
 for _, each in ipairs(all) do if book.changed[each.id] then out[#out + 1], out[#out + 2] = 'bucket:' .. each.id, write_bucket(each) end end
+if given then
+  local account = {}
+  for i = 1, #out, 2 do account[out[i]] = out[i + 1] end
+  return 'dry ' .. cjson.encode({ account = account, removed = empty and 'bucket:' .. bucket_id or '' })
+end
 local counts = #census.fields > 0 and counted(census, redis.call('HMGET', census_key, unpack(census.fields))) or {}
 redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 -- Write.

@@ -21,6 +21,7 @@ import { Identities } from './balance/identities.js'
 import { Journal } from './balance/journal.js'
 import { partitionOf } from './balance/keys.js'
 import { Leases } from './balance/leases.js'
+import { Programs } from './balance/programs.js'
 import { Snapshot } from './balance/snapshot.js'
 import { onceForStore, originStateId, OriginStates } from './balance/node-state.js'
 import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
@@ -37,13 +38,16 @@ import { DiameterServer } from './diameter/server.js'
 import { audit } from './ledger/audit.js'
 import { LedgerWriter } from './ledger/writer.js'
 import { CreditControl } from './gy/credit-control.js'
+import { localInstant } from './rating/calendar.js'
 import type { Catalog } from './rating/catalog.js'
+import { missingHeld } from './rating/held.js'
 import { loadCatalog } from './rating/load.js'
 import { newBuckets } from './rating/match.js'
+import { compileRate } from './rating/price.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
 import { lockFolder } from './store/folder-lock.js'
 import { Metrics } from './telemetry/metrics.js'
-import type { Millis } from './units.js'
+import type { Micros, Millis } from './units.js'
 
 export const version = '0.1.0'
 
@@ -64,7 +68,7 @@ export interface Daemon {
   readonly accounts: Accounts
   /** Demo subscribers that this start put into a new embedded store. */
   readonly seeded: number
-  reload(): ReloadOutcome
+  reload(): Promise<ReloadOutcome>
   /**
    * Serves what is in work and says good-bye to the peers, then ends everything. The data stays.
    *
@@ -130,6 +134,7 @@ export async function startDaemon(options: {
     const { partitions } = config.store
     const balance = new Balance(store, partitions, config.charging, clock)
     const identities = new Identities(store, balance)
+    const programs = new Programs(background, clock)
     const accounts = new RedisAccounts(store, partitions, config.charging, clock)
     const journal = new Journal(background, partitions, clock)
     const leases = new Leases({ store: background, partitions, id: daemonId(config), clock, log })
@@ -176,6 +181,7 @@ export async function startDaemon(options: {
         entry: account => writer.hint(partitionOf(account, partitions)),
         due: (account, at) => expiry.hint(partitionOf(account, partitions), at),
       },
+      descriptions: programs,
       catalog: () => catalog,
       trusted: () => !emptied,
     })
@@ -208,6 +214,7 @@ export async function startDaemon(options: {
           charging,
           metrics: metrics.ccr,
           clock,
+          currency: () => catalog.currency,
         }),
       ],
       log,
@@ -218,24 +225,55 @@ export async function startDaemon(options: {
     server.current = diameter
     const bucketsOf = (offer: string, now: Millis): readonly NewBucket[] | undefined => newBuckets(catalog, offer, now)
 
-    const reload = (): ReloadOutcome => {
+    /** Reads the catalog and what accounts hold of it: the next catalog, or all that speaks against it. */
+    const nextCatalog = async (): Promise<{ catalog: Catalog; warnings: string[] } | { faults: string[] }> => {
       const outcome = loadCatalog(config.catalog)
-      if ('faults' in outcome) {
-        const faults = outcome.faults.map(formatFault)
+      if ('faults' in outcome) return { faults: outcome.faults.map(formatFault) }
+      try {
+        const faults = missingHeld(outcome.catalog, await accounts.census())
+        return faults.length > 0
+          ? { faults }
+          : { catalog: outcome.catalog, warnings: outcome.warnings.map(formatFault) }
+      } catch (error) {
+        if (!(error instanceof BalanceUnavailableError)) throw error
+        return { faults: ['the store does not say which offers and buckets accounts hold: try again when it answers'] }
+      }
+    }
+    const check = async (): Promise<ReloadOutcome> => {
+      const next = await nextCatalog()
+      if ('faults' in next) return { status: 'refused', version: catalog.version, faults: next.faults }
+      const { version } = next.catalog
+      return { status: version === catalog.version ? 'unchanged' : 'loaded', version, warnings: next.warnings }
+    }
+    const readAgain = async (): Promise<ReloadOutcome> => {
+      const next = await nextCatalog()
+      if ('faults' in next) {
+        const { faults } = next
         log.error({ event: 'catalog_refused', faults }, 'the catalog is refused; the old one stays in force')
         metrics.operation.catalogReload('refused')
         return { status: 'refused', version: catalog.version, faults }
       }
-      const status = outcome.catalog.version === catalog.version ? 'unchanged' : 'loaded'
-      const warnings = outcome.warnings.map(formatFault)
-      catalog = outcome.catalog
+      const status = next.catalog.version === catalog.version ? 'unchanged' : 'loaded'
+      const { warnings } = next
+      catalog = next.catalog
       metrics.operation.catalog = catalog.version
       metrics.operation.catalogReload('ok')
       log.info({ event: 'catalog_loaded', catalog: catalog.version, warnings }, `catalog ${status}`)
       return { status, version: catalog.version, warnings }
     }
+    // One after the other, so that the files read last are in force.
+    let reloading: Promise<unknown> = Promise.resolve()
+    const reload = (): Promise<ReloadOutcome> => {
+      const done = reloading.then(readAgain)
+      reloading = done.catch(() => undefined)
+      return done
+    }
 
     const seeded = await seed(config, accounts, bucketsOf, catalog, clock, store, log)
+
+    // A reload would be refused; a start goes on, as what they lack is skipped and nobody is served worse than by no daemon.
+    for (const missing of missingHeld(catalog, await accounts.census()))
+      log.warn({ event: 'catalog_lacks_held' }, missing)
 
     await leases.start()
     endings.push(() => leases.stop())
@@ -284,7 +322,11 @@ export async function startDaemon(options: {
           accounts,
           newBuckets: bucketsOf,
           catalog: () => catalogView(catalog),
-          reload: () => Promise.resolve(reload()),
+          tariff: () => catalog,
+          priceProblem: (rate, price) => priceProblem(catalog, rate, price),
+          localTime: text => localInstant(text, catalog.timezone),
+          reload,
+          check,
           audit: proveBalances,
           peers: () =>
             diameter.peers().map(peer => ({
@@ -503,6 +545,13 @@ function writePorts(config: Config, addresses: Daemon['addresses']): void {
     pid: process.pid,
   }
   writeFileSync(portsFile(config), `${JSON.stringify(ports)}\n`)
+}
+
+/** A price of one account must be as exact as those of the catalog. */
+function priceProblem(catalog: Catalog, rate: string, amount: Micros): string | undefined {
+  const { terms } = catalog.rates.get(rate)!
+  const outcome = compileRate({ ...terms, tiers: terms.tiers.map(tier => ({ ...tier, amount })) })
+  return 'rate' in outcome ? undefined : `${outcome.problem}; ${outcome.hint}`
 }
 
 function catalogView(catalog: Catalog): {

@@ -6,7 +6,7 @@ import type { Clock } from '../clock.js'
 import type { ChargingConfig } from '../config/config.js'
 import type { Micros, Millis, Units } from '../units.js'
 import { readProfile } from './balance.js'
-import { noExtras, overlapping, optInsOf, readExtras, writeExtras, writeOptIns } from './extras.js'
+import { noExtras, overlapping, optInsOf, writeExtras, writeOptIns } from './extras.js'
 import {
   accountKey,
   censusKey,
@@ -497,13 +497,13 @@ function offerWords(offer: string, buckets: readonly NewBucket[]): string[] {
     String(buckets.length),
     ...buckets.flatMap(bucket => {
       const { name, unit, amount, until, priority } = bucket
-      return [name, unit, String(amount), String(until ?? 0), String(priority), termWords(bucket)]
+      return [name, unit, String(amount), String(until ?? 0), String(priority), bucketWords(bucket)]
     }),
   ]
 }
 
-/** See lua/include/account-lines.lua. */
-function termWords({ paid, blocker, from, life, warn, rollover }: BucketTerms): string {
+/** What stands behind ` with` in a bucket's line, lua/include/account-lines.lua. */
+export function bucketWords({ paid, blocker, from, life, warn, rollover }: BucketTerms): string {
   const words: string[] = []
   if (paid) words.push('paid')
   if (blocker) words.push('blocker')
@@ -539,7 +539,13 @@ export function sessionOfDue(member: string): string | undefined {
 export function readAccount(id: string, partition: number, all: Record<string, string>): Account {
   const [, status, money, held, credit, debt, open, sequence, rev] =
     /^(\w+) money (-?\d+) held (\d+) credit (\d+) debt (\d+) open (\d+) seq (\d+) rev (\d+)$/.exec(all['funds']!)!
-  const profile = readProfile(all['currency'] ?? '', rev!, all['subscriptions'] ?? '', all['subscribers'] ?? '')
+  const profile = readProfile(
+    all['currency'] ?? '',
+    rev!,
+    all['subscriptions'] ?? '',
+    all['subscribers'] ?? '',
+    all['extras'] ?? '',
+  )
   const order = (all['order'] ?? '').split(' ').filter(word => word !== '')
   return {
     id,
@@ -560,7 +566,7 @@ export function readAccount(id: string, partition: number, all: Record<string, s
     counters: Object.entries(all)
       .filter(([field]) => field.startsWith('counter:'))
       .map(([field, text]) => readCounter(field.slice('counter:'.length), text)),
-    extras: readExtras(all['extras']),
+    extras: profile.extras,
     openSessions: Number(open),
     rev: rev!,
   }

@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js'
 import type { ChargingConfig } from '../config/config.js'
 import type { Micros, Millis, UnitType, Units } from '../units.js'
 import { readExtras } from './extras.js'
-import { accountKey, dueKey, endedKey, journalKey, partitionOf, sessionKey, shortName } from './keys.js'
+import { accountKey, censusKey, dueKey, endedKey, journalKey, partitionOf, sessionKey, shortName } from './keys.js'
 import { StoreDefectError, type Store } from './store.js'
 import type { Extras } from './types.js'
 
@@ -207,6 +207,31 @@ export class Balance {
     }
   }
 
+  /** A given account at a time: its buckets that have ended are expired or rolled over, by the script that does so in the store. */
+  async quoteBucketEnds(given: ChargeState, at: Millis, deadline: number): Promise<ChargeState> {
+    let { account } = given
+    for (;;) {
+      const due = endedBuckets(account, at)[0]
+      if (due === undefined) return { ...given, account }
+      const dry = JSON.stringify({ account })
+      const reply = await this.store.call('quote', deadline, redis =>
+        redis.expireBucket(
+          accountKey(0, 'quote'),
+          dueKey(0),
+          journalKey(0),
+          censusKey(0),
+          ...[String(at), '0', 'quote', due, '', dry],
+        ),
+      )
+      const changed = JSON.parse(reply.slice('dry '.length)) as {
+        readonly account: Record<string, string>
+        readonly removed: string
+      }
+      const { [changed.removed]: _, ...rest } = { ...account, ...changed.account }
+      account = rest
+    }
+  }
+
   /** Keys and arguments as charge.lua names them. */
   private argumentsOf(request: ChargeRequest, dry: string): { keys: number; args: string[] } {
     const { account, sessionId, now } = request
@@ -248,6 +273,18 @@ export class Balance {
     const rev = funds.slice(funds.lastIndexOf(' ') + 1)
     return readProfile(currency ?? '', rev, subscriptions ?? '', subscribers ?? '', extras ?? '')
   }
+}
+
+/** Ids of buckets that have ended with something free in them or nothing at all, the earliest first. */
+function endedBuckets(account: Readonly<Record<string, string>>, at: Millis): string[] {
+  const ended: { id: string; until: number }[] = []
+  for (const [field, line] of Object.entries(account)) {
+    if (!field.startsWith('bucket:')) continue
+    const [, left, held, until] = / left (\d+) held (\d+) until (\d+) /.exec(line)!.map(Number)
+    const done = left === held && left !== 0
+    if (until! > 0 && until! <= at && !done) ended.push({ id: field.slice('bucket:'.length), until: until! })
+  }
+  return ended.sort((a, b) => a.until - b.until).map(({ id }) => id)
 }
 
 /** Far enough for the script, whose numbers end before infinity. */

@@ -97,6 +97,7 @@ export class DueLists {
             account,
             id,
             member,
+            '',
           ),
     )
     return reply as Expired

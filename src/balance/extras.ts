@@ -1,8 +1,8 @@
 /**
  * An account's extras as they are stored: attributes, overrides and opt-ins in one JSON (types.ts says what each member is).
  */
-import type { Millis } from '../units.js'
-import type { Extras, Override } from './types.js'
+import type { Millis, Units } from '../units.js'
+import type { Extras, NewBucket, Override } from './types.js'
 
 export const noExtras: Extras = { attributes: {}, subscribers: {}, overrides: [], optIns: {} }
 
@@ -77,6 +77,35 @@ export const writeOptIns = (optIns: ReadonlyMap<string, Millis>): string =>
 /** In force at a time. */
 export const inForce = ({ from, until }: Override, at: Millis): boolean =>
   (from === undefined || from <= at) && (until === undefined || at < until)
+
+/** What an offer grants to an account that has overrides of amounts and lives. Warnings keep their share of the amount. */
+export function grantsOf(
+  buckets: readonly NewBucket[],
+  overrides: readonly Override[],
+  now: Millis,
+): readonly NewBucket[] {
+  const valueOf = (kind: Override['kind'], bucket: string): string | undefined =>
+    overrides.find(each => each.kind === kind && each.target === bucket && inForce(each, now))?.value
+  return buckets.map(bucket => {
+    const [amount, life] = [valueOf('grant', bucket.name), valueOf('life', bucket.name)]
+    return {
+      ...bucket,
+      ...(amount !== undefined && amountsOf(bucket, amount)),
+      ...(life !== undefined && endOf(bucket, life, now)),
+    }
+  })
+}
+
+function amountsOf({ amount: before, warn }: NewBucket, digits: string): Pick<NewBucket, 'amount' | 'warn'> {
+  const amount = BigInt(digits) as Units
+  return { amount, warn: warn?.map(each => ((each * amount) / before) as Units) }
+}
+
+/** A bucket that waits for its first use goes on waiting. */
+function endOf({ life }: NewBucket, value: string, now: Millis): Pick<NewBucket, 'until' | 'life'> {
+  if (value === 'never') return { until: undefined, life: undefined }
+  return life === undefined ? { until: now + Number(value) } : { until: undefined, life: Number(value) }
+}
 
 /** Whether two of an account would both say what applies to one thing at one time; a member's own limit goes before that of all. */
 export function overlapping(a: Override, b: Override): boolean {

@@ -66,7 +66,8 @@ export class QuoteError extends Error {
 /** Requests of one quoted session; a tariff that switches each minute of a month would need more. */
 const mostRequests = 50_000
 const quotePatienceMs = 5_000
-const quotedSubscriber = '1'
+/** Number of the one subscriber of a quoted account. */
+export const quotedSubscriber = '1'
 
 export class Quotes {
   constructor(
@@ -117,10 +118,12 @@ export class Quotes {
   ): Promise<QuoteResult> {
     const service = catalog.services.get(use.service)
     if (!service) throw new QuoteError(`the catalog has no service ${use.service}`)
+    const deadline = this.clock.monotonic() + quotePatienceMs
+    const state = await this.balance.quoteBucketEnds({ account: start.account, session: {} }, use.at, deadline)
     const session = new QuotedSession(this.balance, this.config, this.clock, catalog, service, use, {
       account,
       subscriber,
-      state: { account: start.account, session: {} },
+      state,
     })
     return session.play()
   }
