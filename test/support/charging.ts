@@ -163,7 +163,13 @@ export interface TestLine {
 
 export const aLine = ({ key, used, wanted, threshold, program, next, prev, facts }: TestLine): ChargeLine => ({
   key,
-  used: { unsplit: 0n, before: 0n, after: 0n, indeterminate: 0n, ...(typeof used === 'bigint' ? { unsplit: used } : used) },
+  used: {
+    unsplit: 0n,
+    before: 0n,
+    after: 0n,
+    indeterminate: 0n,
+    ...(typeof used === 'bigint' ? { unsplit: used } : used),
+  },
   asked: wanted,
   threshold: threshold ?? false,
   now: program,
@@ -239,6 +245,11 @@ export class Session {
       'admin',
     )
     return new Session(t, parts, account)
+  }
+
+  /** Of the same account. */
+  another(): Session {
+    return new Session(this.t, this.parts, this.account)
   }
 
   async outcome(
