@@ -3,17 +3,19 @@
  * The operator's command line: speaks to the admin API of a running daemon and to nothing else.
  * Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.
  */
+import { randomUUID } from 'node:crypto'
 import { createReadStream, existsSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { Command, CommanderError, Option } from 'commander'
 import type { ImportReport } from './admin/import.js'
 import type { ProblemDocument } from './admin/problem.js'
-import type { AuditView, CatalogView, PeerView, StatusView } from './admin/services.js'
-import type { AccountView, SessionView } from './admin/views.js'
+import type { AuditView, CatalogView, PeerView, ReloadOutcome, StatusView } from './admin/services.js'
+import type { AccountView, BucketView, CounterView, OptInView, OverrideView, SessionView } from './admin/views.js'
 import type { Config } from './config/config.js'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
+import { formatAmount, unitTypes, type UnitType } from './units.js'
 
 interface Options {
   readonly json?: boolean
@@ -92,6 +94,7 @@ Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
     .option('--imsi <digits>', 'identity of the subscriber')
     .option('--nai <name>', 'identity of the subscriber')
     .option('--offer <name...>', 'offers bought for it')
+    .option('--attribute <key=value...>', 'attributes of a new account')
     .action(createAccount)
 
   command(program, 'recharge <account> <amount>', 'Money in, once for each reference.')
@@ -99,6 +102,43 @@ Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
     .option('--channel <name>', 'where the money came from', 'ocsctl')
     .option('--currency <code>', 'currency; the account’s when absent')
     .action(recharge)
+  command(program, 'subscribe <account> <offer>', 'Buy an offer for an account. Its fee is not taken yet.')
+    .option('--subscriber <number>', 'for one subscriber; for all of the account when absent')
+    .option('--reference <text>', 'the same reference again buys nothing; a new one when absent')
+    .action(subscribe)
+  command(program, 'set <account> <key=value...>', 'Set attributes; key= takes one away.')
+    .option('--subscriber <number>', 'of a subscriber, not of the account')
+    .action(setAttributes)
+  const override = program
+    .command('override')
+    .description('What one account has differently from the catalog.')
+    .exitOverride()
+  command(override, 'add <account> <kind> <target> <value>', 'Another price, rate, grant, life or limit, for a reason.')
+    .requiredOption('--reason <text>', 'why, for the ledger')
+    .option('--from <time>', 'like 2026-12-24 or 2026-12-24T18:00; at once when absent')
+    .option('--until <time>', 'for good when absent')
+    .option('--subscriber <number>', 'a limit of one subscriber')
+    .addHelpText(
+      'after',
+      `
+Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
+        rate <rate> <other rate>  grant <bucket> 10GB      life <bucket> 60d or never`,
+    )
+    .action(addOverride)
+  command(override, 'list <account>', 'List the overrides of an account.').action(listOverrides)
+  command(override, 'remove <account> <id>', 'Take an override away.')
+    .requiredOption('--reason <text>', 'why, for the ledger')
+    .action(removeOverride)
+  command(
+    program,
+    'opt-in <account> [counter]',
+    'Let usage go on beyond the limit of a counter; without one, list them.',
+  )
+    .option('--subscriber <number>', 'which, when the counter is of subscribers and there are several')
+    .option('--until <time>', 'like 2026-12-24 or 2026-12-24T18:00; for good when absent')
+    .option('--off', 'no longer')
+    .option('--reason <text>', 'why, for the ledger')
+    .action(optIn)
   for (const [name, status, description] of [
     ['suspend', 'suspended', 'Bar an account: its sessions get 4010.'],
     ['resume', 'active', 'Put an account into service again.'],
@@ -122,6 +162,7 @@ Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
   command(program, 'peers', 'List the connected Diameter peers.').action(listPeers)
   const catalog = program.command('catalog').description('The catalog.').exitOverride()
   command(catalog, 'show', 'Version and offers of the catalog in use.').action(showCatalog)
+  command(catalog, 'check', 'Say what a reload would, and change nothing.').action(checkCatalog)
   command(catalog, 'reload', 'Read the catalog again; a bad one is refused.').action(reloadCatalog)
   command(program, 'audit', 'Prove every balance from the ledger.').action(audit)
   command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)
@@ -149,6 +190,7 @@ interface CreateOptions extends Options {
   readonly imsi?: string
   readonly nai?: string
   readonly offer?: readonly string[]
+  readonly attribute?: readonly string[]
 }
 
 async function createAccount(id: string, options: CreateOptions): Promise<void> {
@@ -163,8 +205,103 @@ async function createAccount(id: string, options: CreateOptions): Promise<void> 
     balance,
     creditLimit,
     subscriber,
+    attributes: options.attribute && attributesOf(options.attribute),
   })
   put(options, account, () => accountText(account))
+}
+
+/** `segment=vip` sets one, `segment=` takes it away. */
+function attributesOf(words: readonly string[]): Record<string, string | null> {
+  return Object.fromEntries(
+    words.map(word => {
+      const equals = word.indexOf('=')
+      if (equals < 1) throw new Usage(`${word} is not key=value`)
+      const value = word.slice(equals + 1)
+      return [word.slice(0, equals), value === '' ? null : value]
+    }),
+  )
+}
+
+/** Who did it, for the ledger. */
+const actor = `ocsctl:${process.env['USER'] ?? ''}`.replaceAll(/[^\w.@:-]/g, '_').replace(/:$/, '')
+
+const pathOf = (account: string, ...more: readonly string[]): string =>
+  ['/v1/accounts', ...[account, ...more].map(encodeURIComponent)].join('/')
+
+async function subscribe(
+  account: string,
+  offer: string,
+  options: Options & { readonly subscriber?: string; readonly reference?: string },
+): Promise<void> {
+  const { subscriber, reference = randomUUID() } = options
+  const body = { offer, subscriber, reference, actor }
+  const answer = await call<{ subscription: string; repeated: boolean; account: AccountView }>(
+    options,
+    'POST',
+    pathOf(account, 'subscriptions'),
+    body,
+  )
+  put(options, answer, () => {
+    const done = answer.repeated ? 'was bought before, nothing is added now' : `is subscription ${answer.subscription}`
+    return `offer ${offer} ${done}; no fee was taken\n\n${accountText(answer.account)}`
+  })
+}
+
+async function setAttributes(
+  account: string,
+  words: readonly string[],
+  options: Options & { readonly subscriber?: string },
+): Promise<void> {
+  const { subscriber } = options
+  const path = subscriber === undefined ? pathOf(account) : pathOf(account, 'subscribers', subscriber)
+  const view = await call<AccountView>(options, 'PATCH', path, { attributes: attributesOf(words), actor })
+  put(options, view, () => accountText(view))
+}
+
+interface OverrideOptions extends Options {
+  readonly reason: string
+  readonly from?: string
+  readonly until?: string
+  readonly subscriber?: string
+}
+
+async function addOverride(
+  account: string,
+  kind: string,
+  target: string,
+  value: string,
+  options: OverrideOptions,
+): Promise<void> {
+  const { reason, from, until, subscriber } = options
+  const body = { kind, target, value, reason, from, until, subscriber, actor }
+  const added = await call<OverrideView>(options, 'POST', pathOf(account, 'overrides'), body)
+  put(options, added, () => overridesText([added]))
+}
+
+async function listOverrides(account: string, options: Options): Promise<void> {
+  const answer = await call<{ overrides: OverrideView[] }>(options, 'GET', pathOf(account, 'overrides'))
+  put(options, answer, () => (answer.overrides.length === 0 ? 'no overrides' : overridesText(answer.overrides)))
+}
+
+async function removeOverride(account: string, id: string, options: OverrideOptions): Promise<void> {
+  const query = new URLSearchParams({ reason: options.reason, actor })
+  const answer = await call<object>(options, 'DELETE', `${pathOf(account, 'overrides', id)}?${query.toString()}`)
+  put(options, answer, () => `override ${id} is removed`)
+}
+
+interface OptInOptions extends Options {
+  readonly subscriber?: string
+  readonly until?: string
+  readonly off?: boolean
+  readonly reason?: string
+}
+
+async function optIn(account: string, counter: string | undefined, options: OptInOptions): Promise<void> {
+  const { subscriber, until, off = false, reason } = options
+  const path = pathOf(account, 'opt-ins')
+  const body = counter === undefined ? undefined : { counter, subscriber, until, on: !off, reason, actor }
+  const answer = await call<{ optIns: OptInView[] }>(options, body ? 'POST' : 'GET', path, body)
+  put(options, answer, () => (answer.optIns.length === 0 ? 'no opt-ins' : optInsText(answer.optIns)))
 }
 
 interface RechargeOptions extends Options {
@@ -279,18 +416,20 @@ async function showCatalog(options: Options): Promise<void> {
   )
 }
 
+type Reloaded = Exclude<ReloadOutcome, { status: 'refused' }>
+
 async function reloadCatalog(options: Options): Promise<void> {
-  const outcome = await call<{ status: string; version: string; warnings: string[] }>(
-    options,
-    'POST',
-    '/v1/catalog/reload',
-  )
-  put(options, outcome, () =>
-    [...outcome.warnings.map(warning => `warning: ${warning}`), `${outcome.status}: catalog ${outcome.version}`].join(
-      '\n',
-    ),
-  )
+  const outcome = await call<Reloaded>(options, 'POST', '/v1/catalog/reload')
+  put(options, outcome, () => [...warningsOf(outcome), `${outcome.status}: catalog ${outcome.version}`].join('\n'))
 }
+
+async function checkCatalog(options: Options): Promise<void> {
+  const outcome = await call<Reloaded>(options, 'POST', '/v1/catalog/check')
+  const is = outcome.status === 'unchanged' ? 'it is in use' : 'a reload would take it into use'
+  put(options, outcome, () => [...warningsOf(outcome), `catalog ${outcome.version} has no faults; ${is}`].join('\n'))
+}
+
+const warningsOf = ({ warnings }: Reloaded): string[] => warnings.map(warning => `warning: ${warning}`)
 
 async function audit(options: Options): Promise<void> {
   const view = await call<AuditView>(options, 'POST', '/v1/audit')
@@ -320,32 +459,131 @@ async function showStatus(options: Options): Promise<void> {
 }
 
 function accountText(account: AccountView): string {
-  const subscribers = account.subscribers.map(({ identities }) =>
-    identities.map(({ type, value }) => `${type ?? ''} ${value ?? ''}`).join(', '),
-  )
+  const { currency } = account
   const parts = [
     pairs({
       account: account.id,
       status: account.status,
-      money: `${account.money} ${account.currency}`,
+      money: `${account.money} ${currency}`,
       held: account.held,
       free: account.free,
       'credit limit': account.creditLimit,
       debt: account.debt,
-      subscribers: subscribers.join('; '),
-      offers: account.subscriptions.map(({ offer }) => offer).join(', '),
+      attributes: attributesText(account.attributes),
+      'open sessions': String(account.openSessions),
+      offers: account.subscriptions
+        .map(({ offer, subscriber }) => (subscriber === '0' ? offer : `${offer} (${subscriber})`))
+        .join(', '),
     }),
   ]
-  if (account.buckets.length > 0) {
+  if (account.subscribers.length > 0) {
     parts.push(
       table(
-        ['bucket', 'left', 'held', 'unit', 'until', 'offer'],
-        account.buckets.map(b => [b.name, String(b.amount), String(b.held), b.unit, b.until ?? 'no end', b.origin]),
+        ['subscriber', 'identities', 'attributes'],
+        account.subscribers.map(({ id, identities, attributes }) => [
+          id,
+          identities.map(({ type, value }) => `${type} ${value}`).join(', '),
+          attributesText(attributes),
+        ]),
       ),
     )
   }
+  if (account.buckets.length > 0) {
+    parts.push(
+      table(
+        ['bucket', 'left', 'held', 'from', 'until', 'priority', 'offer', ''],
+        account.buckets.map(bucket => [
+          bucket.name,
+          amountText(bucket.unit, bucket.amount, currency),
+          amountText(bucket.unit, bucket.held, currency),
+          bucket.from ?? '',
+          endText(bucket),
+          String(bucket.priority),
+          bucket.origin,
+          flagsText(bucket, currency),
+        ]),
+      ),
+    )
+  }
+  if (account.counters.length > 0) parts.push(countersText(account.counters, currency))
+  if (account.overrides.length > 0) parts.push(overridesText(account.overrides))
+  if (account.optIns.length > 0) parts.push(optInsText(account.optIns))
   return parts.join('\n\n')
 }
+
+const attributesText = (attributes: Readonly<Record<string, string>>): string =>
+  Object.entries(attributes)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(', ')
+
+/** `5 GB`, `90 s`, `2.50 EUR`; a number alone when nobody knows what it counts. */
+function amountText(unit: string | null, amount: number | string, currency: string): string {
+  if (unit === 'money') return `${amount} ${currency}`
+  const known = unit === 'units' || (unitTypes as readonly (string | null)[]).includes(unit)
+  return known ? formatAmount(unit as UnitType | 'units', BigInt(amount)) : String(amount)
+}
+
+const spanText = (seconds: number): string => formatAmount('seconds', BigInt(Math.floor(seconds)))
+
+function endText({ until, lifeSeconds }: BucketView): string {
+  if (until !== null) return until
+  return lifeSeconds === null ? 'no end' : `${spanText(lifeSeconds)} from first use`
+}
+
+function flagsText({ paid, blocker, warn, rollover, unit }: BucketView, currency: string): string {
+  const amount = (value: number | string): string => amountText(unit, value, currency)
+  return [
+    ...(paid ? ['paid'] : []),
+    ...(blocker ? ['blocker'] : []),
+    ...(warn.length > 0 ? [`warns at ${warn.map(amount).join(', ')}`] : []),
+    ...(rollover
+      ? [`rolls over ${amount(rollover.min)} to ${amount(rollover.max)} for ${spanText(rollover.lifeSeconds)}`]
+      : []),
+  ].join('; ')
+}
+
+const countersText = (counters: readonly CounterView[], currency: string): string =>
+  table(
+    ['counter', 'subscriber', 'value', 'held', 'limit', 'since'],
+    counters.map(({ name, subscriber, unit, value, held, limit, since }) => [
+      name,
+      scopeText(subscriber),
+      amountText(unit, value, currency),
+      amountText(unit, held, currency),
+      limit === null ? 'none' : amountText(unit, limit, currency),
+      since,
+    ]),
+  )
+
+const scopeText = (subscriber: string): string => (subscriber === '0' ? 'all' : subscriber)
+
+const overridesText = (overrides: readonly OverrideView[]): string =>
+  table(
+    ['override', 'kind', 'of', 'value', 'subscriber', 'from', 'until', 'in force', 'reason', 'by'],
+    overrides.map(each => [
+      each.id,
+      each.kind,
+      each.target,
+      each.value,
+      scopeText(each.subscriber ?? '0'),
+      each.from ?? 'at once',
+      each.until ?? 'no end',
+      each.inForce ? 'yes' : 'no',
+      each.reason,
+      each.actor,
+    ]),
+  )
+
+const optInsText = (optIns: readonly OptInView[]): string =>
+  table(
+    ['beyond the limit of', 'subscriber', 'until', 'in force'],
+    optIns.map(({ counter, subscriber, until, inForce }) => [
+      counter,
+      scopeText(subscriber),
+      until ?? 'no end',
+      inForce ? 'yes' : 'no',
+    ]),
+  )
 
 /** One call of the API. What is undefined in the body is left out. */
 async function call<T>(

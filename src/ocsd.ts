@@ -136,10 +136,14 @@ function listenToSignals(daemon: Daemon, say: (message: string) => void, flush: 
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
   process.on('SIGHUP', () => {
-    const outcome = daemon.reload()
-    if (outcome.status !== 'refused') return
-    for (const fault of outcome.faults) console.error(`ocsd: ${fault}`)
-    console.error('ocsd: the catalog is refused; the old one stays in force')
+    daemon.reload().then(
+      outcome => {
+        if (outcome.status !== 'refused') return
+        for (const fault of outcome.faults) console.error(`ocsd: ${fault}`)
+        console.error('ocsd: the catalog is refused; the old one stays in force')
+      },
+      (error: unknown) => console.error(`ocsd: the catalog was not read again: ${String(error)}`),
+    )
   })
 }
 

@@ -27,7 +27,7 @@ const arrows: Readonly<Record<string, Arrows>> = {
   gy: { imports: ['charging', 'diameter', 'clock', 'currency', 'units'], types: ['config'] },
   ledger: { imports: ['balance', 'clock', 'units'], types: ['config'] },
   telemetry: { imports: ['diameter', 'clock', 'units'], types: ['balance', 'charging', 'config', 'gy', 'ledger'] },
-  admin: { imports: ['balance', 'clock', 'units'], types: ['charging', 'config', 'rating'] },
+  admin: { imports: ['balance', 'clock', 'config', 'units'], types: ['charging', 'rating'] },
   simulator: { imports: ['diameter', 'config', 'clock', 'units'] },
   daemon: {
     imports: [
@@ -36,7 +36,7 @@ const arrows: Readonly<Record<string, Arrows>> = {
     ],
   },
   ocsd: { imports: ['daemon', 'config', 'rating', 'telemetry'] },
-  ocsctl: { imports: ['config'], types: ['admin'] },
+  ocsctl: { imports: ['config', 'units'], types: ['admin'] },
 }
 
 /** Where a package may do its work; its types may be named anywhere. */

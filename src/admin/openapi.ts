@@ -1,6 +1,6 @@
 /** `/openapi.json`: the table of routes.ts in OpenAPI 3.1. */
 import { problemNames } from './problem.js'
-import type { Route, Schema } from './routes.js'
+import type { Route, Schema } from './route.js'
 
 interface Parameters {
   readonly properties?: Readonly<Record<string, Schema>>

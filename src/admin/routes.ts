@@ -3,54 +3,37 @@
  * the document. Money is decimal text, units are whole numbers, times are ISO 8601.
  */
 import type { Readable } from 'node:stream'
-import type { Account, AccountStatus, Identity, IdentityType } from '../balance/types.js'
-import type { Clock } from '../clock.js'
-import { formatMoney, parseMoney, type Micros } from '../units.js'
+import { overrideKinds, type AccountStatus, type Identity, type IdentityType } from '../balance/types.js'
+import { formatMoney } from '../units.js'
+import {
+  addOverride,
+  listOptIns,
+  listOverrides,
+  optIn,
+  patchSubscriber,
+  purchase,
+  removeOverride,
+  setAttributes,
+  shown,
+  subscribe,
+} from './account-terms.js'
 import { accountPattern, importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
-import { Problem, type ProblemName } from './problem.js'
+import { Problem } from './problem.js'
+import {
+  defaultActor,
+  existing,
+  moneyOf,
+  noAccount,
+  ok,
+  type Route,
+  type RouteAnswer,
+  type RouteRequest,
+  type RouteServices,
+  type Schema,
+} from './route.js'
 import { readCsv, readJsonLines } from './rows.js'
-import type { AdminServices } from './services.js'
+import type { ReloadOutcome } from './services.js'
 import { viewOfAccount, viewOfSession } from './views.js'
-
-/** JSON Schema, as far as we use it. */
-export type Schema = Readonly<Record<string, unknown>>
-
-export interface Route {
-  readonly method: 'GET' | 'POST' | 'PATCH'
-  /** With `:name` for parameters. */
-  readonly path: string
-  readonly summary: string
-  readonly params?: Schema
-  readonly query?: Schema
-  readonly body?: Schema
-  /** The body is read as a stream, of these types. */
-  readonly stream?: readonly string[]
-  /** By status; the body of each is described in words. */
-  readonly answers: Readonly<Record<number, string>>
-  readonly problems: readonly ProblemName[]
-  readonly work: (request: RouteRequest, services: RouteServices) => Promise<RouteAnswer> | RouteAnswer
-}
-
-/** Checked against the route's schemas already. */
-export interface RouteRequest {
-  readonly params: Readonly<Record<string, string>>
-  readonly query: Readonly<Record<string, string | undefined>>
-  readonly body: unknown
-  readonly contentType: string
-}
-
-export interface RouteServices extends AdminServices {
-  readonly clock: Clock
-  readonly isUnavailable: (error: unknown) => boolean
-}
-
-export interface RouteAnswer {
-  readonly status: number
-  readonly body: object
-}
-
-/** Who did it, in the ledger: the API has one token. */
-const actor = 'admin-api'
 
 const csvTypes = ['text/csv']
 const jsonLinesTypes = ['application/x-ndjson', 'application/jsonl']
@@ -70,6 +53,25 @@ const money = text('Decimal text like 5.00, at most six decimals', { pattern: '^
 const currency = text('ISO 4217, like EUR', { pattern: '^[A-Z]{3}$' })
 const sessionId = text('Session-Id as the gateway sent it', { minLength: 1, maxLength: 512 })
 const accountParams = object(['id'], { id: accountId })
+const subscriberNumber = text('Number of a subscriber of the account, like 1', { pattern: '^[1-9]\\d{0,5}$' })
+const reference = text('Unique, 1 to 128 characters without spaces', { pattern: '^[!-~]{1,128}$' })
+const actor = text('Who asked for it, for the ledger', { pattern: '^[\\w.@:-]{1,64}$' })
+const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
+const overrideId = text('As the list of overrides shows it', { pattern: '^[0-9a-z]{1,32}$' })
+const time = text('2026-12-24, 2026-12-24T18:00 in the time zone of the catalog, or with a zone like Z', {
+  maxLength: 40,
+})
+const name = (of: string): Schema => text(`Name of a ${of} of the catalog`, { minLength: 1, maxLength: 128 })
+const attributePattern = '^[A-Za-z0-9][A-Za-z0-9 ._:/@+-]{0,63}$'
+const attributes = (value: Schema): Schema => ({
+  type: 'object',
+  description: 'Conditions of rules and offers ask for them; names begin with a letter',
+  maxProperties: 50,
+  patternProperties: { '^[A-Za-z][A-Za-z0-9_-]{0,31}$': value },
+  additionalProperties: false,
+})
+const attributeValue = text('1 to 64 characters of A-Z a-z 0-9 space . _ : / @ + -', { pattern: attributePattern })
+const attributeChange = { ...attributeValue, type: ['string', 'null'] }
 
 export const routes: readonly Route[] = [
   {
@@ -82,6 +84,7 @@ export const routes: readonly Route[] = [
       balance: money,
       creditLimit: money,
       status: { type: 'string', enum: ['active', 'suspended'], default: 'active' },
+      attributes: attributes(attributeValue),
       subscriber: object([], {
         msisdn: text('3 to 15 digits, a leading + is dropped'),
         imsi: text('6 to 15 digits'),
@@ -90,27 +93,118 @@ export const routes: readonly Route[] = [
       }),
     }),
     answers: { 201: 'The account; it or its subscriber was made', 200: 'The account; all was there already' },
-    problems: ['identity-taken', 'currency-differs', 'unknown-offer'],
+    problems: ['identity-taken', 'currency-differs', 'unknown-offer', 'offer-refused'],
     work: createAccount,
   },
   {
     method: 'GET',
     path: '/v1/accounts/:id',
-    summary: 'Show an account with its subscribers, subscriptions and buckets.',
+    summary: 'Show an account with all that it has.',
     params: accountParams,
     answers: { 200: 'The account' },
     problems: ['not-found'],
-    work: async ({ params }, { accounts }) => ok(viewOfAccount(await existing(accounts, params['id']!))),
+    work: async ({ params }, services) => ok(await shown(params['id']!, services)),
   },
   {
     method: 'PATCH',
     path: '/v1/accounts/:id',
-    summary: 'Set the status of an account: suspended gets 4010, terminated 5030.',
+    summary: 'Set the status of an account (suspended gets 4010, terminated 5030), or attributes; null takes one away.',
     params: accountParams,
-    body: object(['status'], { status: { type: 'string', enum: ['active', 'suspended', 'terminated'] } }),
+    body: object([], {
+      status: { type: 'string', enum: ['active', 'suspended', 'terminated'] },
+      attributes: attributes(attributeChange),
+      actor,
+    }),
     answers: { 200: 'The account' },
-    problems: ['not-found', 'account-terminated'],
-    work: setStatus,
+    problems: ['not-found', 'account-terminated', 'too-many'],
+    work: patchAccount,
+  },
+  {
+    method: 'PATCH',
+    path: '/v1/accounts/:id/subscribers/:subscriber',
+    summary: 'Set attributes of a subscriber; null takes one away.',
+    params: object(['id', 'subscriber'], { id: accountId, subscriber: subscriberNumber }),
+    body: object(['attributes'], { attributes: attributes(attributeChange), actor }),
+    answers: { 200: 'The account' },
+    problems: ['not-found', 'too-many'],
+    work: patchSubscriber,
+  },
+  {
+    method: 'POST',
+    path: '/v1/accounts/:id/subscriptions',
+    summary: 'Buy an offer, once for each reference. Who may buy it and when is checked; its fee is not taken yet.',
+    params: accountParams,
+    body: object(['offer', 'reference'], { offer: name('offer'), subscriber: subscriberNumber, reference, actor }),
+    answers: { 201: 'The subscription and the account', 200: 'This reference bought it before: `repeated` is true' },
+    problems: ['not-found', 'unknown-offer', 'offer-refused', 'account-terminated', 'reference-taken'],
+    work: subscribe,
+  },
+  {
+    method: 'GET',
+    path: '/v1/accounts/:id/overrides',
+    summary: 'What this account has differently from the catalog.',
+    params: accountParams,
+    answers: { 200: 'The overrides' },
+    problems: ['not-found'],
+    work: listOverrides,
+  },
+  {
+    method: 'POST',
+    path: '/v1/accounts/:id/overrides',
+    summary: 'Give this account another price, rate, amount or life of a grant, or limit, for a time and a reason.',
+    params: accountParams,
+    body: object(['kind', 'target', 'value', 'reason'], {
+      kind: { type: 'string', enum: [...overrideKinds] },
+      target: text('Rate (price, rate), bucket (grant, life) or counter (limit)', { minLength: 1, maxLength: 128 }),
+      value: text('Price 0.01, name of a rate, amount 10GB, life 60d or never, limit 5.00 or none', {
+        minLength: 1,
+        maxLength: 128,
+      }),
+      subscriber: subscriberNumber,
+      from: time,
+      until: time,
+      reason,
+      actor,
+    }),
+    answers: { 201: 'The override' },
+    problems: ['not-found', 'unknown-target', 'override-overlaps', 'too-many'],
+    work: addOverride,
+  },
+  {
+    method: 'DELETE',
+    path: '/v1/accounts/:id/overrides/:override',
+    summary: 'Take an override away.',
+    params: object(['id', 'override'], { id: accountId, override: overrideId }),
+    query: object(['reason'], { reason, actor }),
+    answers: { 200: 'The overrides that are left' },
+    problems: ['not-found'],
+    work: removeOverride,
+  },
+  {
+    method: 'GET',
+    path: '/v1/accounts/:id/opt-ins',
+    summary: 'Who goes on beyond the limit of a counter.',
+    params: accountParams,
+    answers: { 200: 'The opt-ins' },
+    problems: ['not-found'],
+    work: listOptIns,
+  },
+  {
+    method: 'POST',
+    path: '/v1/accounts/:id/opt-ins',
+    summary: 'Let a subscriber (or the account, as the counter is) go on beyond the limit of a counter, or no longer.',
+    params: accountParams,
+    body: object(['counter'], {
+      counter: name('counter'),
+      subscriber: subscriberNumber,
+      on: { type: 'boolean', default: true },
+      until: time,
+      reason,
+      actor,
+    }),
+    answers: { 200: 'The opt-ins' },
+    problems: ['not-found', 'unknown-target'],
+    work: optIn,
   },
   {
     method: 'GET',
@@ -194,6 +288,14 @@ export const routes: readonly Route[] = [
   },
   {
     method: 'POST',
+    path: '/v1/catalog/check',
+    summary: 'Read the catalog and say what a reload would: faults, warnings, and what accounts hold that it lacks.',
+    answers: { 200: 'The version that it would have, and its warnings' },
+    problems: ['catalog-refused'],
+    work: checkCatalog,
+  },
+  {
+    method: 'POST',
     path: '/v1/audit',
     summary: 'Prove every balance from the entries of the ledger.',
     answers: { 200: 'How many accounts and entries, and every violation' },
@@ -210,14 +312,13 @@ export const routes: readonly Route[] = [
   },
 ]
 
-const ok = (body: object): RouteAnswer => ({ status: 200, body })
-
 interface CreateBody {
   readonly id: string
   readonly currency: string
   readonly balance?: string
   readonly creditLimit?: string
   readonly status?: AccountStatus
+  readonly attributes?: Readonly<Record<string, string>>
   readonly subscriber?: Partial<Record<IdentityType, string>> & { readonly offers?: readonly string[] }
 }
 
@@ -228,12 +329,13 @@ async function createAccount(request: RouteRequest, services: RouteServices): Pr
   if (body.currency !== ours) {
     throw new Problem('currency-differs', `the catalog has prices in ${ours}, not in ${body.currency}`)
   }
-  const offers = (body.subscriber?.offers ?? []).map(offer => {
-    const buckets = services.newBuckets(offer, clock.now())
-    if (buckets) return { offer, buckets }
-    const known = services.catalog().offers.map(({ name }) => name)
-    throw new Problem('unknown-offer', `the catalog has no offer ${JSON.stringify(offer)}`, { offers: known })
-  })
+  // What exists is not changed: its own attributes decide what its new subscriber may buy.
+  const before = await accounts.show(body.id)
+  const buyer = before?.extras ?? { attributes: body.attributes ?? {}, overrides: [] }
+  const offers = (body.subscriber?.offers ?? []).map(offer => ({
+    offer,
+    buckets: purchase(offer, buyer, clock.now(), services),
+  }))
   const identities = identitiesOf(body.subscriber ?? {})
   if (body.subscriber && identities.length === 0) {
     throw new Problem('invalid-request', 'a subscriber needs msisdn, imsi or nai')
@@ -244,6 +346,7 @@ async function createAccount(request: RouteRequest, services: RouteServices): Pr
       currency: body.currency,
       creditLimit: moneyOf(body.creditLimit ?? '0'),
       status: body.status ?? 'active',
+      attributes: body.attributes,
     },
     body.subscriber && { identities, offers },
     moneyOf(body.balance ?? '0'),
@@ -261,7 +364,7 @@ async function createAccount(request: RouteRequest, services: RouteServices): Pr
     default:
       return {
         status: outcome.status === 'created' ? 201 : 200,
-        body: viewOfAccount(await existing(accounts, body.id)),
+        body: await shown(body.id, services),
       }
   }
 }
@@ -282,21 +385,33 @@ function identityOf(type: IdentityType, value: string): Identity {
   return identity
 }
 
-async function setStatus({ params, body }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {
-  const id = params['id']!
-  const { status } = body as { readonly status: AccountStatus }
-  const account = await existing(accounts, id)
-  if (account.status === 'terminated' && status !== 'terminated') {
-    throw new Problem('account-terminated', `account ${id} is terminated for good`)
-  }
-  if (!(await accounts.setStatus(id, status, actor))) throw noAccount(id)
-  return ok(viewOfAccount(await existing(accounts, id)))
+interface PatchBody {
+  readonly status?: AccountStatus
+  readonly attributes?: Readonly<Record<string, string | null>>
+  readonly actor?: string
 }
 
-async function findSubscriber({ params }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {
+async function patchAccount({ params, body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const { accounts } = services
+  const id = params['id']!
+  const { status, attributes, actor = defaultActor } = body as PatchBody
+  if (status === undefined && attributes === undefined) {
+    throw new Problem('invalid-request', 'body: give status, or attributes')
+  }
+  const account = await existing(accounts, id)
+  if (status !== undefined && account.status === 'terminated' && status !== 'terminated') {
+    throw new Problem('account-terminated', `account ${id} is terminated for good`)
+  }
+  if (attributes) await setAttributes(id, undefined, { attributes, actor }, services)
+  if (status !== undefined && !(await accounts.setStatus(id, status, actor))) throw noAccount(id)
+  return ok(await shown(id, services))
+}
+
+async function findSubscriber({ params }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const { accounts, tariff, clock } = services
   const found = await accounts.find(identityOf(params['type'] as IdentityType, params['value']!))
   if (!found) throw new Problem('not-found', 'no subscriber has this identity')
-  return ok({ subscriber: found.subscriber, account: viewOfAccount(found.account) })
+  return ok({ subscriber: found.subscriber, account: viewOfAccount(found.account, tariff(), clock.now()) })
 }
 
 interface RechargeBody {
@@ -311,7 +426,14 @@ async function recharge({ params, body }: RouteRequest, services: RouteServices)
   const { amount: written, currency, channel, reference } = body as RechargeBody
   const amount = moneyOf(written)
   if (amount <= 0n) throw new Problem('invalid-request', 'amount must be more than 0')
-  const outcome = await services.accounts.recharge({ account, amount, currency, channel, reference, actor })
+  const outcome = await services.accounts.recharge({
+    account,
+    amount,
+    currency,
+    channel,
+    reference,
+    actor: defaultActor,
+  })
   const done = outcome.status === 'credited' || outcome.status === 'repeated'
   services.recharged(channel, done ? outcome.status : 'refused')
   switch (outcome.status) {
@@ -361,7 +483,7 @@ async function listSessions({ query }: RouteRequest, { accounts }: RouteServices
 
 async function releaseSession({ body }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {
   const { sessionId: id } = body as { readonly sessionId: string }
-  switch (await accounts.release(id, actor)) {
+  switch (await accounts.release(id, defaultActor)) {
     case 'released':
       return ok({ sessionId: id, released: true })
     case 'ended':
@@ -399,7 +521,14 @@ async function* limited(chunks: Readable): AsyncGenerator<Buffer> {
 }
 
 async function reloadCatalog(_: RouteRequest, { reload }: RouteServices): Promise<RouteAnswer> {
-  const outcome = await reload()
+  return answerOf(await reload())
+}
+
+async function checkCatalog(_: RouteRequest, { check }: RouteServices): Promise<RouteAnswer> {
+  return answerOf(await check())
+}
+
+function answerOf(outcome: ReloadOutcome): RouteAnswer {
   if (outcome.status !== 'refused') return ok(outcome)
   const count = outcome.faults.length === 1 ? '1 fault' : `${outcome.faults.length} faults`
   throw new Problem('catalog-refused', `the new catalog has ${count}; version ${outcome.version} stays in use`, {
@@ -411,20 +540,4 @@ async function reloadCatalog(_: RouteRequest, { reload }: RouteServices): Promis
 function showStatus(_: RouteRequest, { status }: RouteServices): RouteAnswer {
   const view = status()
   return ok({ ...view, started: new Date(view.started).toISOString() })
-}
-
-async function existing(accounts: AdminServices['accounts'], id: string): Promise<Account> {
-  const account = await accounts.show(id)
-  if (!account) throw noAccount(id)
-  return account
-}
-
-const noAccount = (id: string): Problem => new Problem('not-found', `there is no account ${id}`)
-
-/** The schema has checked the form. */
-function moneyOf(written: string): Micros {
-  const amount = parseMoney(written)
-  if (amount === undefined)
-    throw new Problem('invalid-request', `${JSON.stringify(written)} is not an amount like 5.00`)
-  return amount
 }

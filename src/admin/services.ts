@@ -1,13 +1,22 @@
 /** What the admin API is handed: it has no state of its own. */
 import type { Accounts, NewBucket } from '../balance/types.js'
-import type { Millis } from '../units.js'
+import type { Catalog } from '../rating/catalog.js'
+import type { Micros, Millis } from '../units.js'
 
 export interface AdminServices {
   readonly accounts: Accounts
   /** What buying the offer now brings; undefined when the catalog in use has no such offer. */
   readonly newBuckets: (offer: string, now: Millis) => readonly NewBucket[] | undefined
   readonly catalog: () => CatalogView
+  /** The catalog in use itself: what an account may be given differently is judged by it. */
+  readonly tariff: () => Catalog
+  /** Why a rate of the catalog could not be charged exactly at this price; undefined when it can. */
+  readonly priceProblem: (rate: string, price: Micros) => string | undefined
+  /** A date or time as the catalog's time zone shows it; undefined when the text is none. */
+  readonly localTime: (text: string) => Millis | undefined
   readonly reload: () => Promise<ReloadOutcome>
+  /** Reads the catalog as `reload` does, and leaves the one in use alone. */
+  readonly check: () => Promise<ReloadOutcome>
   readonly audit: () => Promise<AuditView>
   readonly peers: () => readonly PeerView[]
   readonly status: () => StatusView

@@ -1,6 +1,9 @@
 /** Accounts and sessions as JSON: money as decimal text, units as whole numbers, times as ISO 8601 in UTC. */
-import type { Account, Session } from '../balance/types.js'
+import { inForce, limitOf, optInsOf } from '../balance/extras.js'
+import type { Account, Bucket, CounterValue, Extras, Override, Session } from '../balance/types.js'
+import type { Catalog } from '../rating/catalog.js'
 import { formatMoney, type Millis } from '../units.js'
+import { writtenValue } from './overrides.js'
 
 export interface AccountView {
   readonly id: string
@@ -14,20 +17,90 @@ export interface AccountView {
   /** What a new session could spend: money + creditLimit − held − debt, at least 0. */
   readonly free: string
   readonly sequence: number
-  readonly subscribers: readonly { readonly id: string; readonly identities: Readonly<Record<string, string>>[] }[]
-  readonly subscriptions: readonly { readonly id: string; readonly offer: string; readonly since: string }[]
+  readonly openSessions: number
+  readonly attributes: Readonly<Record<string, string>>
+  readonly subscribers: readonly {
+    readonly id: string
+    readonly identities: readonly { readonly type: string; readonly value: string }[]
+    readonly attributes: Readonly<Record<string, string>>
+  }[]
+  readonly subscriptions: readonly {
+    readonly id: string
+    readonly offer: string
+    readonly since: string
+    /** 0: for all of the account. */
+    readonly subscriber: string
+  }[]
+  /** In draw order. */
   readonly buckets: readonly BucketView[]
+  readonly counters: readonly CounterView[]
+  readonly overrides: readonly OverrideView[]
+  readonly optIns: readonly OptInView[]
 }
+
+/** Units; decimal text where they are money. */
+type Amount = number | string
 
 export interface BucketView {
   readonly id: string
   readonly name: string
   readonly unit: string
-  readonly amount: number
-  readonly held: number
+  readonly amount: Amount
+  readonly held: Amount
+  /** When it may be used first; null: it may. */
+  readonly from: string | null
   readonly until: string | null
+  /** It ends so many seconds after its first use, which has not been yet; null: it does not. */
+  readonly lifeSeconds: number | null
   readonly priority: number
   readonly origin: string
+  readonly paid: boolean
+  readonly blocker: boolean
+  readonly warn: readonly Amount[]
+  readonly rollover: {
+    readonly min: Amount
+    readonly max: Amount
+    readonly lifeSeconds: number
+    readonly priority: number
+  } | null
+}
+
+export interface CounterView {
+  readonly name: string
+  /** 0: of the account. */
+  readonly subscriber: string
+  /** Null: the catalog no longer has it. */
+  readonly unit: string | null
+  readonly value: Amount
+  /** What open grants may add. */
+  readonly held: Amount
+  /** In force now; null: none. */
+  readonly limit: Amount | null
+  /** When its period began. */
+  readonly since: string
+}
+
+export interface OverrideView {
+  readonly id: string
+  readonly kind: string
+  readonly target: string
+  /** As it may be written again. */
+  readonly value: string
+  readonly subscriber: string | null
+  readonly from: string | null
+  readonly until: string | null
+  /** Now. */
+  readonly inForce: boolean
+  readonly reason: string
+  readonly actor: string
+}
+
+export interface OptInView {
+  readonly counter: string
+  /** 0: the account. */
+  readonly subscriber: string
+  readonly until: string | null
+  readonly inForce: boolean
 }
 
 export interface SessionView {
@@ -51,8 +124,10 @@ export interface SessionView {
   }[]
 }
 
-export function viewOfAccount(account: Account): AccountView {
+/** @param catalog says what counters count and where they end */
+export function viewOfAccount(account: Account, catalog: Catalog, now: Millis): AccountView {
   const free = account.money + account.creditLimit - account.held - account.debt
+  const { extras } = account
   return {
     id: account.id,
     status: account.status,
@@ -63,19 +138,101 @@ export function viewOfAccount(account: Account): AccountView {
     debt: formatMoney(account.debt),
     free: formatMoney(free > 0n ? free : 0n),
     sequence: account.sequence,
+    openSessions: account.openSessions,
+    attributes: extras.attributes,
     subscribers: account.subscribers.map(({ id, identities }) => ({
       id,
       identities: identities.map(({ type, value }) => ({ type, value })),
+      attributes: extras.subscribers[id] ?? {},
     })),
-    subscriptions: account.subscriptions.map(({ id, offer, since }) => ({ id, offer, since: iso(since) })),
-    buckets: account.buckets.map(bucket => ({
-      ...bucket,
-      amount: Number(bucket.amount),
-      held: Number(bucket.held),
-      until: bucket.until === undefined ? null : iso(bucket.until),
+    subscriptions: account.subscriptions.map(({ id, offer, since, subscriber }) => ({
+      id,
+      offer,
+      since: iso(since),
+      subscriber,
     })),
+    buckets: account.buckets.map(viewOfBucket),
+    counters: account.counters.map(counter => viewOfCounter(counter, extras, catalog, now)),
+    overrides: extras.overrides.map(override => viewOfOverride(override, catalog, now)),
+    optIns: viewOfOptIns(extras, now),
   }
 }
+
+function viewOfBucket(bucket: Bucket): BucketView {
+  const { id, name, unit, from, until, life, priority, origin, paid = false, blocker = false, warn = [] } = bucket
+  const amount = (value: bigint): Amount => amountOf(unit, value)
+  const { rollover } = bucket
+  return {
+    id,
+    name,
+    unit,
+    amount: amount(bucket.amount),
+    held: amount(bucket.held),
+    from: isoOrNull(from),
+    until: isoOrNull(until),
+    lifeSeconds: life === undefined || until !== undefined ? null : life / 1000,
+    priority,
+    origin,
+    paid,
+    blocker,
+    warn: warn.map(amount),
+    rollover: rollover
+      ? {
+          min: amount(rollover.min),
+          max: amount(rollover.max),
+          lifeSeconds: rollover.lifeMs / 1000,
+          priority: rollover.priority,
+        }
+      : null,
+  }
+}
+
+function viewOfCounter(
+  { name, scope, value, held, period }: CounterValue,
+  extras: Extras,
+  catalog: Catalog,
+  now: Millis,
+): CounterView {
+  const counter = catalog.counters.get(name)
+  const own = limitOf(extras, name, scope, now)
+  const limit = own === 'default' ? counter?.limit : own
+  const amount = (of: bigint): Amount => amountOf(counter?.unit, of)
+  return {
+    name,
+    subscriber: scope,
+    unit: counter?.unit ?? null,
+    value: amount(value),
+    held: amount(held),
+    limit: limit === undefined ? null : amount(limit),
+    since: iso(period),
+  }
+}
+
+export const viewOfOverride = (override: Override, catalog: Catalog, now: Millis): OverrideView => ({
+  id: override.id,
+  kind: override.kind,
+  target: override.target,
+  value: writtenValue(override, catalog),
+  subscriber: override.subscriber ?? null,
+  from: isoOrNull(override.from),
+  until: isoOrNull(override.until),
+  inForce: inForce(override, now),
+  reason: override.reason,
+  actor: override.actor,
+})
+
+export const viewOfOptIns = ({ optIns }: Pick<Extras, 'optIns'>, now: Millis): OptInView[] =>
+  Object.entries(optIns).flatMap(([counter, words]) =>
+    [...optInsOf(words)].map(([subscriber, until]) => ({
+      counter,
+      subscriber,
+      until: until === Infinity ? null : iso(until),
+      inForce: now < until,
+    })),
+  )
+
+const amountOf = (unit: string | undefined, value: bigint): Amount =>
+  unit === 'money' ? formatMoney(value) : Number(value)
 
 export function viewOfSession(session: Session): SessionView {
   return {
@@ -99,5 +256,7 @@ export function viewOfSession(session: Session): SessionView {
     })),
   }
 }
+
+const isoOrNull = (time: Millis | undefined): string | null => (time === undefined ? null : iso(time))
 
 export const iso = (time: Millis): string => new Date(time).toISOString()

@@ -6,6 +6,9 @@ import type { HttpService } from '../../src/admin/http.js'
 import type { AdminServices } from '../../src/admin/services.js'
 import type { NewBucket } from '../../src/balance/types.js'
 import { systemClock } from '../../src/clock.js'
+import { localInstant } from '../../src/rating/calendar.js'
+import type { Catalog } from '../../src/rating/catalog.js'
+import { readCatalog } from '../../src/rating/load.js'
 import { units } from '../../src/units.js'
 import { startStore, type TestStore } from './store.js'
 
@@ -27,6 +30,44 @@ export interface Reply {
   readonly body: Record<string, unknown>
 }
 
+/** What overrides and purchases are judged by. */
+const tariff = `
+currency: EUR
+timezone: Europe/Berlin
+services:
+  data: { context: 32251@3gpp.org, unit: octets, quota: { size: 10MB, min: 100kB, max: 100MB, validity: 1h } }
+counters:
+  month-data: { unit: octets, per: account, reset: month }
+  roaming: { unit: money, per: subscriber, reset: day, for: data, limit: '5.00', then: stop, optIn: true }
+  spend: { unit: money, per: account, reset: month, for: data, limit: '30.00', then: stop, optIn: true }
+  member: { unit: octets, per: subscriber, reset: month, for: data, limit: 5GB, then: stop }
+rates:
+  data-payg: { unit: octets, price: '0.01', per: 1MB, step: 100kB }
+  data-cheap: { unit: octets, price: '0.005', per: 1MB, step: 100kB }
+  data-tiers:
+    { unit: octets, step: 1MB, per: 1MB, counter: month-data, tiers: [{ upTo: 1GB, price: '0.02' }, { price: '0.01' }] }
+  share: { unit: money, percent: 2% }
+  sms: { unit: events, price: '0.09' }
+offers:
+  payg: { rank: 100, rules: [{ service: data, use: [data-payg] }] }
+  tiers: { rank: 90, rules: [{ service: data, use: [data-tiers] }] }
+  bundle-5gb:
+    rank: 10
+    grants:
+      - { bucket: data-5gb, amount: 5GB, for: [data], expires: 30d, priority: 10 }
+      - { bucket: bonus, unit: money, amount: '5.00', for: [data], expires: never }
+    rules: [{ service: data, use: [data-5gb, data-payg] }]
+  vip-only: { rank: 20, eligible: { segment: [vip, staff] }, rules: [{ service: data, use: [data-cheap] }] }
+  christmas: { rank: 30, sold: { from: 2099-12-01, until: 2100-01-01 }, rules: [{ service: data, use: [data-cheap] }] }
+  old: { rank: 30, sold: { until: 2020-01-01 }, rules: [{ service: data, use: [data-cheap] }] }
+`
+
+function aTariff(): Catalog {
+  const outcome = readCatalog([{ file: 'catalog.yaml', text: tariff }])
+  if ('faults' in outcome) throw new Error(JSON.stringify(outcome.faults))
+  return outcome.catalog
+}
+
 const bucket = (now: number): NewBucket => ({
   name: 'data-5gb',
   unit: 'octets',
@@ -40,9 +81,13 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
   const store = await startStore(t)
   const recharged: string[] = []
   const errors: string[] = []
+  const catalog = aTariff()
   const services: AdminServices = {
     accounts: store.accounts,
-    newBuckets: (offer, now) => (offer === 'payg' ? [] : offer === 'bundle-5gb' ? [bucket(now)] : undefined),
+    newBuckets: (offer, now) => (catalog.offers.has(offer) ? (offer === 'bundle-5gb' ? [bucket(now)] : []) : undefined),
+    tariff: () => catalog,
+    priceProblem: (_, price) => (price === 1n ? 'it would not be exact' : undefined),
+    localTime: text => localInstant(text, catalog.timezone),
     catalog: () => ({
       version: '3f2a',
       currency: 'EUR',
@@ -52,6 +97,7 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
       ],
     }),
     reload: () => Promise.resolve({ status: 'loaded', version: '4b5c', warnings: [] }),
+    check: () => Promise.resolve({ status: 'loaded', version: '4b5c', warnings: ['offers.yaml:1:1: dear'] }),
     audit: () => Promise.resolve({ accounts: 2, entries: 7, violations: [] }),
     peers: () => [
       {

@@ -1,0 +1,64 @@
+/** What a route of the admin API is, and what several of them need. */
+import type { Account, Accounts } from '../balance/types.js'
+import type { Clock } from '../clock.js'
+import { parseMoney, type Micros } from '../units.js'
+import { Problem, type ProblemName } from './problem.js'
+import type { AdminServices } from './services.js'
+
+/** JSON Schema, as far as we use it. */
+export type Schema = Readonly<Record<string, unknown>>
+
+export interface Route {
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  /** With `:name` for parameters. */
+  readonly path: string
+  readonly summary: string
+  readonly params?: Schema
+  readonly query?: Schema
+  readonly body?: Schema
+  /** The body is read as a stream, of these types. */
+  readonly stream?: readonly string[]
+  /** By status; the body of each is described in words. */
+  readonly answers: Readonly<Record<number, string>>
+  readonly problems: readonly ProblemName[]
+  readonly work: (request: RouteRequest, services: RouteServices) => Promise<RouteAnswer> | RouteAnswer
+}
+
+/** Checked against the route's schemas already. */
+export interface RouteRequest {
+  readonly params: Readonly<Record<string, string>>
+  readonly query: Readonly<Record<string, string | undefined>>
+  readonly body: unknown
+  readonly contentType: string
+}
+
+export interface RouteServices extends AdminServices {
+  readonly clock: Clock
+  readonly isUnavailable: (error: unknown) => boolean
+}
+
+export interface RouteAnswer {
+  readonly status: number
+  readonly body: object
+}
+
+/** Who did it, in the ledger, when the request does not say: the API has one token. */
+export const defaultActor = 'admin-api'
+
+export const ok = (body: object): RouteAnswer => ({ status: 200, body })
+
+export async function existing(accounts: Accounts, id: string): Promise<Account> {
+  const account = await accounts.show(id)
+  if (!account) throw noAccount(id)
+  return account
+}
+
+export const noAccount = (id: string): Problem => new Problem('not-found', `there is no account ${id}`)
+
+/** The schema has checked the form. */
+export function moneyOf(written: string): Micros {
+  const amount = parseMoney(written)
+  if (amount === undefined)
+    throw new Problem('invalid-request', `${JSON.stringify(written)} is not an amount like 5.00`)
+  return amount
+}
