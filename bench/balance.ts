@@ -14,13 +14,13 @@ import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { RedisAccounts } from '../src/balance/accounts.js'
-import { Balance } from '../src/balance/balance.js'
+import { Balance, type TimedProgram } from '../src/balance/balance.js'
 import { accountKey, dueKey, endedKey, journalKey, partitionOf, sessionKey } from '../src/balance/keys.js'
 import { loadScripts } from '../src/balance/scripts.js'
 import { Store } from '../src/balance/store.js'
 import { systemClock as clock } from '../src/clock.js'
 import { micros, units } from '../src/units.js'
-import { aProgram } from '../test/support/charging.js'
+import { aProgram, type ProgramTier } from '../test/support/charging.js'
 import { chargingConfig } from '../test/support/store.js'
 import { findTool } from '../test/support/tools.js'
 
@@ -32,13 +32,54 @@ const partitions = 1024
 const accountCount = small ? 10 : 1000
 
 const rate = { step: 100_000n, num: 1000n, den: 1n }
-const cases = {
+const GB = 1_000_000_000n
+/** So many tiers of 1 GB, each dearer than the one before: usage goes through all of them. */
+const tiersOf = (count: number): ProgramTier[] =>
+  Array.from({ length: count }, (_, i) => ({
+    num: 1000n + BigInt(i),
+    ...(i < count - 1 && { upTo: BigInt(i + 1) * GB }),
+  }))
+const day = 86_400_000
+const midnight = Math.ceil(Date.now() / day) * day
+const cases: Record<string, BenchCase> = {
   payg: { program: aProgram(rate), buckets: 0, lines: 1 },
-  '1 bucket': { program: aProgram({ ...rate, buckets: ['data'] }), buckets: 1, lines: 1 },
-  '4 buckets': { program: aProgram({ ...rate, buckets: ['data'] }), buckets: 4, lines: 1 },
+  '1 bucket': { program: aProgram({ ...rate, buckets: ['data-0'] }), buckets: 1, lines: 1 },
+  '4 buckets': { program: aProgram({ ...rate, buckets: names(4) }), buckets: 4, lines: 1 },
+  '16 buckets': { program: aProgram({ ...rate, buckets: names(16) }), buckets: 16, lines: 1 },
+  '16 buckets, 1 named': { program: aProgram({ ...rate, buckets: ['data-0'] }), buckets: 16, lines: 1 },
+  '8 bands': { program: aProgram({ ...rate, tiers: tiersOf(8) }), buckets: 0, lines: 1 },
+  'counter, 1 tier': { program: aProgram({ ...rate, tiers: tiersOf(1), counter: 'month' }), buckets: 0, lines: 1 },
+  'counter, 8 tiers': { program: aProgram({ ...rate, tiers: tiersOf(8), counter: 'month' }), buckets: 0, lines: 1 },
+  'spend cap': {
+    program: aProgram({
+      ...rate,
+      counters: [{ name: 'month', what: 'money', limit: 10n ** 15n, steps: [50, 80, 100] }],
+    }),
+    buckets: 0,
+    lines: 1,
+  },
+  'tariff switch': {
+    program: aProgram(rate),
+    next: { at: midnight, program: aProgram({ ...rate, num: 2000n }) },
+    buckets: 0,
+    lines: 1,
+  },
   'payg, 4 lines': { program: aProgram(rate), buckets: 0, lines: 4 },
+  'payg, 16 lines': { program: aProgram(rate), buckets: 0, lines: 16 },
 }
-type Case = keyof typeof cases
+
+interface BenchCase {
+  readonly program: string
+  readonly next?: TimedProgram
+  /** In the account; the program says which of them it may use. */
+  readonly buckets: number
+  readonly lines: number
+}
+
+function names(count: number): string[] {
+  return Array.from({ length: count }, (_, i) => `data-${i}`)
+}
+
 const types = ['I', 'U', 'T', 'again'] as const
 type Kind = (typeof types)[number]
 
@@ -69,12 +110,12 @@ async function main(): Promise<void> {
   await store.open(5000)
   const balance = new Balance(store, partitions, chargingConfig, clock)
   const accounts = new RedisAccounts(store, partitions, chargingConfig, clock)
-  for (const name of Object.keys(cases) as Case[]) await createAccounts(accounts, name)
+  for (const name of Object.keys(cases)) await createAccounts(accounts, name)
 
   const figures = new Map<string, Figure[]>()
   const bare: number[] = []
   for (let round = 0; round < rounds; round++) {
-    for (const name of Object.keys(cases) as Case[]) {
+    for (const name of Object.keys(cases)) {
       const play = new Sessions(balance, name)
       for (const kind of types) {
         await store.redis.config('RESETSTAT')
@@ -110,22 +151,23 @@ function report(figures: ReadonlyMap<string, readonly Figure[]>, bare: readonly 
   const machine = `${cpus().length} x ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`
   const initialsBare = Number(median(bare).toFixed(1))
   console.log(JSON.stringify({ bench: 'balance', machine, rounds, inFlight, rows, 'redis-benchmark I': initialsBare }))
-  console.log('\n  µs a call               redis  script  client')
+  console.log('\n  µs a call                    redis  script  client')
   for (const row of rows) {
     console.log(
-      `  ${`${row.case}, ${row.kind}`.padEnd(22)}${[row.redis, row.script, row.client].map(n => String(n).padStart(7)).join(' ')}`,
+      `  ${`${row.case}, ${row.kind}`.padEnd(27)}${[row.redis, row.script, row.client].map(n => String(n).padStart(7)).join(' ')}`,
     )
   }
   console.log(
-    `  ${'redis-benchmark, I'.padEnd(22)}${String(initialsBare).padStart(7)}   (the same script, payg, no client of ours)`,
+    `  ${'redis-benchmark, I'.padEnd(27)}${String(initialsBare).padStart(7)}   (the same script, payg, no client of ours)`,
   )
 }
 
-async function createAccounts(accounts: RedisAccounts, name: Case): Promise<void> {
-  const buckets = Array.from({ length: cases[name].buckets }, (_, i) => ({
-    name: i === 0 ? 'data' : `other-${i}`,
+async function createAccounts(accounts: RedisAccounts, name: string): Promise<void> {
+  const buckets = Array.from({ length: cases[name]!.buckets }, (_, i) => ({
+    name: `data-${i}`,
     unit: 'octets' as const,
-    amount: units(10n ** 15n),
+    // All but the last are too small for a whole report, so that each charge goes through all of them.
+    amount: units(i < cases[name]!.buckets - 1 ? 100_000n : 10n ** 15n),
     priority: 10 + i,
     until: undefined,
     origin: 'bench',
@@ -140,7 +182,7 @@ async function createAccounts(accounts: RedisAccounts, name: Case): Promise<void
   }
 }
 
-const accountOf = (name: Case, i: number): string => `${name.replaceAll(/\W/g, '')}-${i}`
+const accountOf = (name: string, i: number): string => `${name.replaceAll(/\W/g, '')}-${i}`
 
 let sessionNumber = 0
 
@@ -150,7 +192,7 @@ class Sessions {
 
   constructor(
     private readonly balance: Balance,
-    private readonly name: Case,
+    private readonly name: string,
   ) {}
 
   /** @returns how many calls it made */
@@ -167,7 +209,7 @@ class Sessions {
   }
 
   private async charge(i: number, kind: Kind, number: number): Promise<void> {
-    const { program, lines } = cases[this.name]
+    const { program, next, lines } = cases[this.name]!
     const now = Date.now()
     const sessionId = `gw.bench.example;1795446694;${this.first + i}`
     const outcome = await this.balance.charge({
@@ -188,11 +230,15 @@ class Sessions {
       searchEnded: false,
       lines: Array.from({ length: lines }, (_, line) => ({
         key: String(10 + line),
-        used: kind === 'I' ? 0n : 10_000_000n,
-        wanted: number === 4 ? undefined : 10_000_000n,
+        used: { unsplit: kind === 'I' ? 0n : 10_000_000n, before: 0n, after: 0n, indeterminate: 0n },
+        asked: number === 4 ? undefined : 10_000_000n,
         threshold: false,
-        program,
+        now: program,
+        next,
+        facts: '',
       })),
+      counters: program.includes(' month,') ? [{ name: 'month', start: 1, end: midnight, limit: 'default' }] : [],
+      lowBalance: [],
     })
     if (outcome.status !== 'answered') throw new Error(`charge: ${outcome.status}`)
   }
@@ -211,7 +257,7 @@ function bareBenchmark(): number {
     accountKey(partition, account), sessionKey(partition, session), dueKey(partition), journalKey(partition), endedKey(partition, 1),
     `I 0 a1b2c3d4 ${Date.now() + 600_000} ${Date.now()} ${Date.now()} ${account} 1 1 EUR mark`, session,
     `"kind":"charge","session":"${session}","number":0,"type":"initial","host":"gw.bare.example","subscriber":"1","service":"data","catalog":"1a2b3c4d5e6f"`,
-    '2 3600000 600000 86400000', `${Date.now()} gw.bare.example`, `10 0 10000000 - ${cases.payg.program}`,
+    '2 3600000 600000 86400000 -', `${Date.now()} gw.bare.example`, '', '', `10 0 10000000 -\nnow ${cases['payg']!.program}`,
   ]) // prettier-ignore
   return (mainThreadCpu() - before) / calls
 }
