@@ -28,7 +28,7 @@ const durations = new Map([
 /** The whole text of a size, a duration and a share; what the parsers below take, but for ranges. */
 export const sizePattern = new RegExp(`^(\\d{1,15})(?:\\.(\\d{1,12}))?(${[...powers.keys()].join('|')})$`)
 export const durationPattern = new RegExp(`^(\\d{1,9})(${[...durations.keys()].join('|')})$`)
-export const percentPattern = /^(\d{1,3})%$/
+export const percentPattern = /^(\d{1,2}|100)%$/
 
 export const sizeHint = 'write a size like 100kB (10^5 octets), 100KiB (102,400 octets), 5GB or 20B'
 export const durationHint = 'write a duration like 30s, 10m, 1h or 30d'
@@ -65,7 +65,7 @@ export function parseDuration(text: string): number | undefined {
 /** `20%` → 20. */
 export function parsePercent(text: string): number | undefined {
   const match = percentPattern.exec(text)
-  return match && Number(match[1]) <= 100 ? Number(match[1]) : undefined
+  return match ? Number(match[1]) : undefined
 }
 
 /** The shortest text that parses to it again: `100kB`, `1MiB`, `20B`. */

@@ -288,7 +288,7 @@ export function readMoney(value: Value, sign: 'signed' | 'unsigned' = 'unsigned'
   const scalar = readScalar(value, 'an amount of money')
   if (!scalar) return undefined
   const amount = parseMoney(scalar.text)
-  if (!scalar.quoted && /^[-+.\d]/.test(scalar.text)) {
+  if (!scalar.quoted && /^[-+]?[.,\d]+$/.test(scalar.text)) {
     return fault(value, `${called(value)}: ${scalar.text} is a bare number`, `quote it: "${scalar.text}"`)
   }
   if (amount === undefined) {

@@ -40,7 +40,7 @@ function unusedItems({ draft, counters, prefixes }: Checked): Fault[] {
   }
   for (const name of unused(rates))
     tell(rates, name, `no rule uses the rate \`${name}\``, 'write it in a rule, or remove it')
-  // Money pays whatever rate fits its services, named or not.
+  // Rates take from money by themselves.
   for (const name of unused(buckets, each => buckets.items.get(each)?.unit === 'money'))
     tell(buckets, name, `no rule uses the bucket \`${name}\``, 'write it in a rule, or remove the grant')
   for (const name of unused(zones))
@@ -113,7 +113,7 @@ function gapsInTheWeek({ draft }: Checked, offer: DraftOffer, index: RuleIndex):
       const hours = gaps.flatMap(each => (each.hours === undefined ? [] : [each.hours + each.label]))
       if (hours.length === 0) return []
       const message = `offer \`${offer.name}\`, service \`${service}\`: no rule like this for ${hours.join('; ')}`
-      return [warning(at, message, 'add a rule without `when` below, or calendars for these hours')]
+      return [warning(at, message, 'add a rule without `when` below, or leave these hours to another offer')]
     })
   })
 }

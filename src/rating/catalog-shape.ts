@@ -5,9 +5,10 @@
 import { parseDuration } from '../config/quantity.js'
 import { namePattern, readText } from '../config/yaml.js'
 import { unitTypes } from '../units.js'
-import { finalUnitActions, roundings } from './catalog.js'
+import { finalUnitActions, ratTypes, roundings } from './catalog.js'
 import {
   amount,
+  amountOf,
   amountsByUnit,
   boolean,
   choice,
@@ -52,6 +53,12 @@ const name = matching('a name', namePattern, 'use letters, digits, dots, dashes 
 /** A name that stands for something of the catalog. Its form is not checked: that it is unknown says more. */
 const reference: Shape<string> = { read: readText, json: { type: 'string' } }
 const references = some(reference, 'write a name or a list of names, or remove the key')
+
+/** Looked up in ratTypes by load-conditions.ts, in any case. */
+const radio: Shape<string> = {
+  read: readText,
+  json: { anyOf: [{ enum: Object.values(ratTypes) }, { type: 'integer', minimum: 0, maximum: 255 }] },
+}
 
 const timezone = matching(
   'a time zone',
@@ -117,7 +124,10 @@ const conditions = {
     ),
     'APNs (Called-Station-Id) in any case; a `*` at the end stands for any rest. Default: all',
   ),
-  rat: may(references, 'radio technologies: utran, geran, wlan, eutran, nb-iot, lte-m, nr, or a number. Default: all'),
+  rat: may(
+    some(radio, 'write a name or a list of names, or remove the key'),
+    'radio technologies: utran, geran, wlan, eutran, nb-iot, lte-m, nr, or a number. Default: all',
+  ),
   when: may(references, 'calendars, one of which is in force. Default: always'),
   account: may(attributes, 'attributes of the account, each with one of its values: `{ segment: [vip, staff] }`'),
   subscriber: may(attributes, 'attributes of the subscriber, each with one of its values'),
@@ -278,7 +288,7 @@ const rateShare = parsed(
     return whole !== '' && millionths > 0n && millionths <= 1_000_000n ? millionths : undefined
   },
   'write it like 2.5%, above 0% and up to 100%',
-  { type: 'string', pattern: /^\d{1,3}(\.\d{1,4})?%$/.source },
+  { type: 'string', pattern: /^(\d{1,2}(\.\d{1,4})?|100(\.0{1,4})?)%$/.source },
 )
 
 const tierFields = fields(
@@ -456,39 +466,44 @@ const offerFields = fields({
   ),
 })
 
-const useFields = fields({
-  service: must(reference, 'service'),
-  ratingGroup: may(integer({ min: 0, max: unsigned32Max }), 'Rating-Group. Default: none'),
-  serviceIdentifier: may(list(integer({ min: 0, max: unsigned32Max })), 'Service-Identifiers. Default: none'),
-  octets: may(amount, 'how much of a service in octets'),
-  seconds: may(amount, 'how much of a service in seconds'),
-  events: may(amount, 'how much of a service in events'),
-  money: may(amount, 'which value of a service in money'),
-  at: may(localTime, "local time of its beginning. Default: the test's `at`"),
-  over: may(upToAYear, 'octets are used evenly over this time. Default: all at once'),
-  plmn: may(
-    parsed(
-      'a PLMN',
-      plmn => (/^\d{5,6}$/.test(plmn) ? plmn : undefined),
-      "write MCC and MNC like '26201'",
-      digitsOrText(/^\d{5,6}$/),
+const useFields = fields(
+  {
+    service: must(reference, 'service'),
+    ratingGroup: may(integer({ min: 0, max: unsigned32Max }), 'Rating-Group. Default: none'),
+    serviceIdentifier: may(list(integer({ min: 0, max: unsigned32Max })), 'Service-Identifiers. Default: none'),
+    octets: may(amountOf('octets'), 'how much of a service in octets'),
+    seconds: may(amountOf('seconds'), 'how much of a service in seconds'),
+    events: may(amountOf('events'), 'how much of a service in events'),
+    money: may(amountOf('money'), 'which value of a service in money'),
+    at: may(localTime, "local time of its beginning. Default: the test's `at`"),
+    over: may(upToAYear, 'octets are used evenly over this time. Default: all at once'),
+    plmn: may(
+      parsed(
+        'a PLMN',
+        plmn => (/^\d{5,6}$/.test(plmn) ? plmn : undefined),
+        "write MCC and MNC like '26201'",
+        digitsOrText(/^\d{5,6}$/),
+      ),
+      "serving network, like '26201'. Default: not sent",
     ),
-    "serving network, like '26201'. Default: not sent",
-  ),
-  called: may(
-    parsed(
-      'a number',
-      called => (/^\+?\d{1,20}$/.test(called) ? called.replace('+', '') : undefined),
-      'write its digits, like 4915112345678',
-      digitsOrText(/^\+?\d{1,20}$/),
+    called: may(
+      parsed(
+        'a number',
+        called => (/^\+?\d{1,20}$/.test(called) ? called.replace('+', '') : undefined),
+        'write its digits, like 4915112345678',
+        digitsOrText(/^\+?\d{1,20}$/),
+      ),
+      'called number with country code. Default: not sent',
     ),
-    'called number with country code. Default: not sent',
-  ),
-  apn: may(text, 'APN. Default: not sent'),
-  rat: may(reference, 'radio technology, like eutran. Default: not sent'),
-})
+    apn: may(text, 'APN. Default: not sent'),
+    rat: may(radio, 'radio technology, like eutran. Default: not sent'),
+  },
+  { json: oneOfKeys(unitTypes) },
+)
 
 const results = ['granted', '4010', '4011', '4012', '5003', '5031'] as const
+
+const event = matching('an event', /^\S+ \S+$/, 'write a counter, a bucket or main, and the step: day-roaming 80%')
 
 const testFields = fields(
   {
@@ -532,7 +547,7 @@ const testFields = fields(
           }),
           'what the last use is answered: granted, or the Result-Code of its refusal',
         ),
-        events: may(list(text), "events that it leaves, like ['day-roaming 80%']"),
+        events: may(list(event), "events that it leaves, like ['day-roaming 80%']"),
       }),
       'what must come out; what is absent is not looked at',
     ),

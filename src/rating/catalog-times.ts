@@ -95,7 +95,9 @@ export function weekText(minutes: Week): string | undefined {
     else texts.push({ first: weekday, last: weekday, hours })
   }
   const short = texts.map(({ first, last, hours }) =>
-    first === last ? `${dayNames[first]} ${hours}` : `${dayNames[first]}-${dayNames[last]} ${hours}`,
+    first === last
+      ? `${dayNames[first]} ${hours}`
+      : `${last - first === 6 ? 'daily' : `${dayNames[first]}-${dayNames[last]}`} ${hours}`,
   )
   return [...short, ...long].join(', ')
 }

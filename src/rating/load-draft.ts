@@ -15,6 +15,8 @@ export interface Names<T> {
   readonly places: Map<string, Value>
   /** Those that something names. */
   readonly used: Set<string>
+  /** False when some could not be read: an unknown name may be one of them. */
+  complete: boolean
 }
 
 export interface Draft {
@@ -46,6 +48,7 @@ export function newDraft(): Draft {
   const names = <T>(kind: string, section: string): Names<T> => ({
     ...{ kind, section },
     ...{ items: new Map<string, T | undefined>(), places: new Map<string, Value>(), used: new Set<string>() },
+    complete: true,
   })
   return {
     timezone: 'UTC',
@@ -73,6 +76,7 @@ export function define<T>(names: Names<T>, name: string, place: Value, item: T |
 export function refer(names: Names<unknown>, at: Value, name: string): boolean {
   names.used.add(name)
   if (names.items.has(name)) return true
+  if (!names.complete) return false
   const { kind, section } = names
   fault(
     at,

@@ -81,9 +81,9 @@ export function readQuota(
     if (is[key] !== undefined && is[key] % second !== 0)
       fault(at[key]!, `${at[key]!.path} is no whole number of seconds`, 'write it like 300s or 1h')
   const [target, validity] = [seconds('target'), seconds('validity')]
-  if (target > validity) {
-    const hint = `write a validity of ${target}s at least: the gateway reports then anyway`
-    fault(at.target ?? at.validity ?? here, `${here.path}: target is above validity`, hint)
+  if (target > validity && (at.target ?? at.validity)) {
+    const hint = `the gateway reports then anyway: write a validity of ${target}s at least`
+    fault((at.target ?? at.validity)!, `${here.path}: target is above validity`, hint)
   }
   return { ...{ size, min, max, target, validity }, threshold: is.threshold ?? base.threshold }
 }
@@ -92,7 +92,7 @@ export function readQuota(
 export function readOffers(draft: Draft, rows: readonly Row<OfferGroup>[]): DraftOffer[] {
   const granted = rows.map(({ is }) => {
     const fee = is?.is.fee && readFee(is.is.fee)
-    const grants = (is?.is.grants ?? []).map(({ is: grant }) => readGrant(draft, grant, fee))
+    const grants = (is?.is.grants ?? []).map(({ is: grant }) => readGrant(draft, grant, is!.is.fee))
     return { fee, grants: grants.filter(grant => grant !== undefined) }
   })
   const offers = rows.flatMap(({ name, key, is: group }, index) => {
@@ -140,7 +140,7 @@ function readQuotas(draft: Draft, rows: readonly Row<QuotaGroup>[]): Map<string,
   return quotas
 }
 
-function readGrant(draft: Draft, { here, at, is }: GrantGroup, fee: Fee | undefined): Grant | undefined {
+function readGrant(draft: Draft, { here, at, is }: GrantGroup, fee: FeeGroup | undefined): Grant | undefined {
   const bucket = is.bucket
   const before = here.source.faults.length
   const payment = readPayment(draft, { here, at, is })
@@ -222,7 +222,8 @@ function plainPayment(draft: Draft, { at, is }: GrantGroup, items: readonly Item
       ? `the bucket \`${bucket}\` is of ${unit}, but the service \`${other.name}\` counts ${other.unit}`
       : `the services of bucket \`${bucket}\` count ${unit} and ${other.unit}`
     const hint = is.unit ? 'write how much it takes: { data: { each: 1MB, takes: 1 } }' : 'make a bucket of each unit'
-    fault(at.for!, message, hint)
+    const item = is.unit ? items.find(each => each.is === other.name) : undefined
+    fault(item?.at ?? at.for!, message, hint)
   }
   const step = at.step ? readAmount(at.step, unit) : units(1)
   if (step === undefined) return undefined
@@ -294,7 +295,7 @@ function addBucket(draft: Draft, bucket: BucketKind, at: Value): void {
     )
 }
 
-function readLife(draft: Draft, { here, at, is }: GrantGroup, fee: Fee | undefined): Life | undefined {
+function readLife(draft: Draft, { here, at, is }: GrantGroup, fee: FeeGroup | undefined): Life | undefined {
   const from = instantOf(at.starts, is.starts, draft.timezone)
   const end = at.expires && is.expires && readEnd(draft, at.expires, is.expires, fee)
   if (end?.kind === 'at' && from !== undefined && end.at <= from)
@@ -304,7 +305,7 @@ function readLife(draft: Draft, { here, at, is }: GrantGroup, fee: Fee | undefin
 
 type Expiry = NonNullable<GrantGroup['is']['expires']>
 
-function readEnd(draft: Draft, at: Value, expiry: Expiry, fee: Fee | undefined): Life['end'] | undefined {
+function readEnd(draft: Draft, at: Value, expiry: Expiry, fee: FeeGroup | undefined): Life['end'] | undefined {
   if ('plain' in expiry) {
     const { plain } = expiry
     if (plain.kind === 'never') return { kind: 'never' }
@@ -313,7 +314,8 @@ function readEnd(draft: Draft, at: Value, expiry: Expiry, fee: Fee | undefined):
       const instant = instantOf(at, plain.text, draft.timezone)
       return instant === undefined ? undefined : { kind: 'at', at: instant }
     }
-    if (fee?.every !== undefined) return { kind: 'after', after: fee.every, start: 'grant' }
+    if (fee?.is.every !== undefined) return { kind: 'after', after: fee.is.every, start: 'grant' }
+    if (fee?.at.every) return undefined // told there
     return fault(at, `${at.path} is \`period\`, but the offer has no fee.every`, 'write a duration like 30d')
   }
   const { here, at: places, is } = expiry.long
@@ -364,7 +366,14 @@ function readRollover(
 function readWarning(at: Value, amount: Units, unit: BucketUnit): Units | undefined {
   const percent = parsePercent(readText(at) ?? '')
   if (percent === undefined) {
-    if (/%$/.test(readText(at) ?? '')) return fault(at, `${at.path} is no share from 1% to 100%`, 'write it like 80%')
+    const text = readText(at) ?? ''
+    const counted = unit === 'events' || unit === 'units'
+    if (text.endsWith('%') || (/^\d+$/.test(text) && !counted))
+      return fault(
+        at,
+        `${at.path}: \`${text}\` is not a share from 1% to 100%`,
+        'write 80% (used), or what is left, like 100MB',
+      )
     const left = readAmount(at, unit, 'zero')
     if (left === undefined || left < amount) return left
     return fault(at, `${at.path} is not below the amount of the grant`, 'write what is left when it is told')
@@ -453,12 +462,17 @@ function checkRate(draft: Draft, at: Value, name: string, { services, named }: M
 function checkBucket(draft: Draft, at: Value, name: string, { services, named }: Matched): void {
   const bucket = draft.buckets.items.get(name)
   if (!bucket) return
-  const outside = services.find(service => !paysFor(bucket, service.name))
+  if (bucket.unit === 'money') {
+    const message = `\`${name}\` is a bucket of money: rates take from it by themselves, where its \`for\` fits`
+    fault(at, message, 'remove it here')
+    return
+  }
+  const outside = services.find(service => !bucket.pays.has(service.name))
   if (!outside) return
   const hint = named ? `add ${outside.name} to \`for\` of its grants` : 'add `service:` to the rule'
-  const paid = [...bucket.pays.keys(), ...(bucket.where.services ?? [])].join(', ')
-  fault(at, `the bucket \`${name}\` is for ${paid}, not for the service \`${outside.name}\``, hint)
+  fault(
+    at,
+    `the bucket \`${name}\` is for ${[...bucket.pays.keys()].join(', ')}, not for the service \`${outside.name}\``,
+    hint,
+  )
 }
-
-const paysFor = ({ unit, pays, where }: BucketKind, service: string): boolean =>
-  unit === 'money' ? (where.services?.has(service) ?? true) : pays.has(service)

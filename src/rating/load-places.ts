@@ -91,6 +91,7 @@ export function readDestinationFile(
   try {
     text = read(file)
   } catch (error) {
+    draft.destinations.complete = false
     fault(at, `${file} cannot be read: ${(error as Error).message}`, 'the name is relative to this file')
     return
   }

@@ -1,5 +1,5 @@
 /** Cases written beside the tariff, with the names and units that they speak of. */
-import { fault, readText, type Value } from '../config/yaml.js'
+import { fault, type Value } from '../config/yaml.js'
 import { micros, type Millis } from '../units.js'
 import type { BucketUnit, TariffTest, TariffUse } from './catalog.js'
 import type { TestGroup, UseGroup } from './catalog-shape.js'
@@ -128,17 +128,8 @@ function readUse(draft: Draft, { here, at, is }: UseGroup, testTime: Millis): Ta
 }
 
 /** `day-roaming 80%`, `data-5gb 1GB`, `main 1.00`: whose, and which of its steps. */
-function checkEvent(draft: Draft, { at }: Item<string>): void {
-  const text = readText(at) ?? ''
-  const [name = '', step, ...rest] = text.split(' ')
-  if (step === undefined || rest.length > 0) {
-    fault(
-      at,
-      `${at.path}: \`${text}\` is not an event`,
-      'write a counter, a bucket or main, and the step: day-roaming 80%',
-    )
-    return
-  }
+function checkEvent(draft: Draft, { at, is }: Item<string>): void {
+  const [name = '', step] = is.split(' ')
   const counter = draft.counters.items.get(name)?.counter
   if (counter && !counter.steps.some(percent => `${percent}%` === step)) {
     const steps = counter.steps.map(percent => `${percent}%`).join(', ')

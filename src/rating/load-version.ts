@@ -13,11 +13,12 @@ function canonical(content: unknown): unknown {
   if (content instanceof Set) return [...(content as Set<unknown>)].map(String).sort()
   if (Array.isArray(content)) return content.map(canonical)
   if (typeof content !== 'object' || content === null) return content
-  const entries = content instanceof Map ? [...(content as Map<string, unknown>)] : Object.entries(content)
+  const isMap = content instanceof Map
+  const entries = isMap ? [...(content as Map<string, unknown>)] : Object.entries(content)
   return (
     entries
       // Where a rule stands is not what it says.
-      .filter(([name, value]) => value !== undefined && name !== 'place')
+      .filter(([name, value]) => value !== undefined && (isMap || name !== 'place'))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, value]) => [name, canonical(value)])
   )

@@ -202,6 +202,9 @@ export const amount: Shape<Value> = {
   json: { anyOf: [amountJson.octets, amountJson.seconds, amountJson.events, amountJson.money] },
 }
 
+/** The same where the key says the unit. */
+export const amountOf = (unit: keyof typeof amountJson): Shape<Value> => ({ ...amount, json: amountJson[unit] })
+
 /** 0% to 100%, or an amount: its place, as before. */
 export const shareOrAmount: Shape<Value> = { ...amount, json: { anyOf: [share.json, amount.json] } }
 
