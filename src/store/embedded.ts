@@ -318,7 +318,7 @@ latency-monitor-threshold 10
 const quoted = (text: string): string => `"${text.replace(/["\\]/g, '\\$&')}"`
 
 /** First line of what it answers to PING, or why there is none. */
-function ping(socket: string): Promise<string> {
+export function ping(socket: string): Promise<string> {
   return new Promise(resolve => {
     const connection = connect(socket)
     const done = (answer: string): void => {
@@ -334,14 +334,17 @@ function ping(socket: string): Promise<string> {
 }
 
 function findRedisServer(): string {
-  const shipped = fileURLToPath(new URL('../../.tools/bin', import.meta.url))
-  const found = findProgram('redis-server', shipped)
+  const found = redisServer()
   if (found !== undefined) return found
   throw new Error(
     'redis-server was not found: run `make setup`, install it (Debian: apt-get install redis-server), ' +
       'or let the key store of the configuration name a Redis that you run',
   )
 }
+
+/** Path of redis-server, on the PATH or from `make setup`; undefined when there is none. */
+export const redisServer = (): string | undefined =>
+  findProgram('redis-server', fileURLToPath(new URL('../../.tools/bin', import.meta.url)))
 
 function findProgram(name: string, ...more: readonly string[]): string | undefined {
   for (const folder of [...(process.env['PATH'] ?? '').split(delimiter), ...more]) {
@@ -361,7 +364,7 @@ function findProgram(name: string, ...more: readonly string[]): string | undefin
  * What to put before the command so that the kernel ends the store when we are killed; empty where the system cannot. Then
  * it runs on until the next start, see stopLeftOver().
  */
-function leash(): readonly string[] {
+export function leash(): readonly string[] {
   const setpriv = findProgram('setpriv')
   if (setpriv === undefined) return []
   try {
@@ -372,7 +375,7 @@ function leash(): readonly string[] {
   }
 }
 
-function checkVersion(command: string): void {
+export function checkVersion(command: string): void {
   let said: string
   try {
     said = execFileSync(command, ['--version'], {
@@ -392,7 +395,7 @@ function checkVersion(command: string): void {
 }
 
 /** Mode 700 by mkdtemp: the socket has no password. */
-function makeSocketFolder(): string {
+export function makeSocketFolder(): string {
   for (const parent of [tmpdir(), '/tmp']) {
     if (Buffer.byteLength(join(parent, 'ocsd-XXXXXX', 'redis.sock')) <= socketPathLimit)
       return mkdtempSync(join(parent, 'ocsd-'))
