@@ -4,7 +4,11 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { accountKey, partitionOf } from '../src/balance/keys.js'
+import type { NewBucket } from '../src/balance/types.js'
+import { units } from '../src/units.js'
 import { startAdmin, token } from './support/admin.js'
+import { partitions } from './support/store.js'
 
 const program = fileURLToPath(new URL('../src/ocsctl.ts', import.meta.url))
 
@@ -42,8 +46,16 @@ void t.test('an account from its creation to its release, in words', async t => 
       0,
       /money +5\.00 EUR/,
     ],
-    ['show account anna', 0, /subscribers +msisdn 491701000001, imsi 262011701000001\noffers +bundle-5gb/],
-    ['show account anna', 0, /bucket +left +held +unit +until +offer\ndata-5gb +5000000000 +0 +octets +20/],
+    [
+      'show account anna',
+      0,
+      /offers +bundle-5gb \(1\)\n\nsubscriber +identities +attributes\n1 +msisdn 491701000001, imsi 26/,
+    ],
+    [
+      'show account anna',
+      0,
+      /bucket +left +held +from +until +priority +offer\ndata-5gb +5 GB +0 B +20\S+ +10 +bundle-5gb/,
+    ],
     ['show subscriber 491701000001', 0, /account +anna/],
     ['recharge anna 10.00 --reference r-1', 0, /^10\.00 EUR credited: account anna has 15\.00 EUR, debt 0\.00\n$/],
     ['recharge anna 10.00 --reference r-1', 0, /was credited before, nothing is added now/],
@@ -57,6 +69,11 @@ void t.test('an account from its creation to its release, in words', async t => 
     ['peers', 0, /Origin-Host +Origin-Realm.*\nloopback +smf\.example\.org/],
     ['catalog show', 0, /catalog 3f2a, prices in EUR\noffer/],
     ['catalog reload', 0, /loaded: catalog 4b5c/],
+    [
+      'catalog check',
+      0,
+      /warning: offers\.yaml:1:1: dear\ncatalog 4b5c has no faults; a reload would take it into use/,
+    ],
     ['audit', 0, /2 accounts, 7 entries: every balance is what its entries say/],
     ['status', 0, /ready +yes/],
   ]
@@ -66,6 +83,87 @@ void t.test('an account from its creation to its release, in words', async t => 
     t.match(status === 0 ? result.stdout : result.stderr, output, args)
     t.equal(status === 0 ? result.stderr : result.stdout, '', `${args}: nothing on the other stream`)
   }
+})
+
+void t.test('what one account has differently, in words', async t => {
+  const { url, store } = await startAdmin(t)
+  const environment = { OCS_URL: url, OCS_TOKEN: token, USER: 'ines' }
+  await run(
+    environment,
+    'create',
+    'account',
+    'anna',
+    '--msisdn',
+    '491701000001',
+    '--attribute',
+    'segment=vip',
+    'city=Ulm',
+  )
+  const account = accountKey(partitionOf('anna', partitions), 'anna')
+  await store.store.redis.hset(account, 'counter:month-data.0', 'value 995000000 held 10000000 period 1796079600000')
+  await store.store.redis.hset(account, 'counter:roaming.1', 'value 1250000 held 0 period 1796079600000')
+  const steps: readonly [args: readonly string[], status: number, output: RegExp][] = [
+    [
+      ['subscribe', 'anna', 'bundle-5gb'],
+      0,
+      /^offer bundle-5gb is subscription 1; no fee was taken\n\n.*data-5gb +5 GB/s,
+    ],
+    [['subscribe', 'anna', 'payg', '--reference', 'r', '--subscriber', '1'], 0, /offers +bundle-5gb, payg \(1\)/],
+    [['set', 'anna', 'city=', 'tier=gold'], 0, /attributes +segment=vip, tier=gold\n/],
+    [['set', 'anna', 'age=17', '--subscriber', '1'], 0, /1 +msisdn 491701000001 +age=17\n/],
+    [['set', 'anna', 'tier'], 2, /tier is not key=value/],
+    [
+      ['override', 'add', 'anna', 'price', 'data-payg', '0.008', '--reason', 'case 4711', '--until', '2099-01-01'],
+      0,
+      /\n\w+ +price +data-payg +0\.008 +all +at once +2098-12-31T23:00:00\.000Z +yes +case 4711 +ocsctl:ines\n/,
+    ],
+    [['override', 'add', 'anna', 'price', 'data-payg', '0.008'], 2, /--reason/],
+    [
+      ['override', 'add', 'anna', 'limit', 'roaming', '2.00', '--subscriber', '1', '--reason', 'care'],
+      0,
+      /limit +roaming +2\.00 +1/,
+    ],
+    [['opt-in', 'anna', 'spend'], 0, /spend +all +no end +yes/],
+    [['override', 'list', 'anna'], 0, /price +data-payg.*\n.*limit +roaming/],
+    [
+      ['show', 'account', 'anna'],
+      0,
+      /counter +subscriber +value +held +limit +since\nmonth-data +all +995 MB +10 MB +none +2026-11-30T23.*\nroaming +1 +1\.25 EUR +0\.00 EUR +2\.00 EUR/,
+    ],
+    [['opt-in', 'anna', 'roaming'], 0, /roaming +1 +no end/],
+    [['show', 'account', 'anna'], 0, /roaming +1 +1\.25 EUR +0\.00 EUR +none/],
+    [['opt-in', 'anna', 'spend', '--off'], 0, /^(?!.*spend)/s],
+  ]
+  for (const [args, status, output] of steps) {
+    const result = await run(environment, ...args)
+    t.equal(result.status, status, `${args.join(' ')} ${result.stderr}`)
+    t.match(status === 0 ? result.stdout : result.stderr, output, args.join(' '))
+  }
+  const { stdout } = await run(environment, 'override', 'list', 'anna', '--json')
+  const { overrides } = JSON.parse(stdout) as { overrides: { id: string }[] }
+  const removed = await run(environment, 'override', 'remove', 'anna', overrides[0]!.id, '--reason', 'over')
+  t.match(removed.stdout, /is removed/)
+  t.equal((await store.accounts.show('anna'))!.extras.overrides.length, 1)
+})
+
+void t.test('buckets of every kind, in words', async t => {
+  const day = 86_400_000
+  const common = { unit: 'octets', amount: units(3_000_000_000n), priority: 5, until: undefined, origin: 'o' } as const
+  const rollover = { min: units(100_000_000n), max: units(2_000_000_000n), lifeMs: 30 * day, priority: 5 }
+  const buckets: readonly NewBucket[] = [
+    { ...common, name: 'first-use', from: Date.UTC(2098, 0, 1), life: 7 * day, paid: true, blocker: true },
+    { ...common, name: 'rolling', warn: [units(600_000_000n)], rollover },
+    { ...common, name: 'bonus', unit: 'money', amount: units(2_500_000n) },
+    { ...common, name: 'points', unit: 'units', amount: units(1000n) },
+  ]
+  const { url } = await startAdmin(t, { newBuckets: () => buckets })
+  const environment = { OCS_URL: url, OCS_TOKEN: token }
+  await run(environment, 'create', 'account', 'anna', '--msisdn', '491701000001')
+  const { stdout } = await run(environment, 'subscribe', 'anna', 'payg')
+  t.match(stdout, /first-use +3 GB +0 B +2098-01-01T00:00:00\.000Z +7 d from first use +5 +payg +paid; blocker\n/)
+  t.match(stdout, /rolling +3 GB +0 B +no end +5 +payg +warns at 600 MB; rolls over 100 MB to 2 GB for 30 d\n/)
+  t.match(stdout, /bonus +2\.50 EUR +0\.00 EUR +no end/)
+  t.match(stdout, /points +1000 units +0 units +no end/)
 })
 
 void t.test('--json prints one JSON document for every answer, refusals included', async t => {

@@ -132,7 +132,7 @@ export async function setAttributes(
 
 export async function patchSubscriber({ params, body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const id = params['id']!
-  await setAttributes(id, params['subscriber']!, body as AttributesBody, services)
+  await setAttributes(id, params['subscriber'], body as AttributesBody, services)
   return ok(await shown(id, services))
 }
 
@@ -155,8 +155,8 @@ export async function addOverride({ params, body }: RouteRequest, services: Rout
 
 export async function removeOverride({ params, query }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const [account, id] = [params['id']!, params['override']!]
-  const { reason, actor = defaultActor } = query
-  const outcome = await services.accounts.removeOverride({ account, id, reason: reason!, actor })
+  const { reason = '', actor = defaultActor } = query
+  const outcome = await services.accounts.removeOverride({ account, id, reason, actor })
   refused(outcome, account, undefined, 'overrides', id)
   return listOverrides({ params, query, body: undefined, contentType: '' }, services)
 }

@@ -288,7 +288,7 @@ export class RedisAccounts implements Accounts {
       if (before === (on ? until : undefined)) return { status: 'unchanged' }
       if (on) scopes.set(subscriber, until)
       else scopes.delete(subscriber)
-      const { [counter]: _, ...others } = extras.optIns
+      const others = Object.fromEntries(Object.entries(extras.optIns).filter(([name]) => name !== counter))
       const said = (is: boolean, end: Millis | undefined): object => ({
         optedIn: is,
         ...(end !== undefined && end !== Infinity && { until: end }),
@@ -565,6 +565,7 @@ export function readAccount(id: string, partition: number, all: Record<string, s
     buckets: order.map(word => readBucket(word.slice(0, word.indexOf(':')), all)),
     counters: Object.entries(all)
       .filter(([field]) => field.startsWith('counter:'))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([field, text]) => readCounter(field.slice('counter:'.length), text)),
     extras: profile.extras,
     openSessions: Number(open),
