@@ -157,7 +157,8 @@ function unpricedDestinations({ draft, prefixes }: Checked, offer: DraftOffer, i
         .covering(narrow, 'destinations')
         .filter(({ rule }) => covers(without(rule.where, 'destinations'), narrow))
       if (alike.some(({ rule }) => !rule.where.destinations)) return []
-      const named = new Set(alike.flatMap(({ rule }) => [...rule.where.destinations!]))
+      // A destination that is named with other conditions was thought of.
+      const named = destinationsNamed(offer, service)
       const missing = [...draft.destinations.items.keys()].filter(name => !named.has(name))
       const list = shortList(missing)
       if (missing.length === 0 || told.has(`${service}:${list}`)) return []
@@ -168,6 +169,11 @@ function unpricedDestinations({ draft, prefixes }: Checked, offer: DraftOffer, i
       return [warning(at, message, 'name them in a rule, or add a rule without `destination` below')]
     })
   })
+}
+
+function destinationsNamed({ rules }: DraftOffer, service: string): Set<string> {
+  const own = rules.filter(({ rule }) => rule.where.services?.has(service) ?? true)
+  return new Set(own.flatMap(({ rule }) => [...(rule.where.destinations ?? [])]))
 }
 
 /** Conditions by which rules are found, the most telling first. */

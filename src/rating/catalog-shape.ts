@@ -186,13 +186,14 @@ export const prefixHint = 'write its digits without + and blanks, like 4915'
 
 const destinationFields = fields({
   prefixes: must(
-    list(
+    some(
       parsed(
         'a prefix',
         prefix => (prefixPattern.test(prefix) ? prefix : undefined),
         prefixHint,
         digitsOrText(prefixPattern),
       ),
+      "write one like '4915'",
     ),
     "first digits of called numbers, with country code and without +, like '4915'; the longest of all decides",
   ),

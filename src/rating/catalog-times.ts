@@ -80,7 +80,7 @@ export function weekText(minutes: Week): string | undefined {
   const stretches = stretchesOf(minutes)
   if (stretches.length === 0) return undefined
   if (stretches[0]!.length === week) return 'at all times'
-  const texts: { first: number; last: number; hours: string }[] = []
+  const daily = new Map<string, number[]>()
   const long: string[] = []
   for (const { from, length } of stretches) {
     const weekday = Math.floor(from / day)
@@ -90,16 +90,25 @@ export function weekText(minutes: Week): string | undefined {
       continue
     }
     const hours = `${clock(from)}-${end % day === 0 ? '24:00' : clock(end)}`
-    const before = texts.at(-1)
-    if (before?.hours === hours && before.last === weekday - 1) before.last = weekday
-    else texts.push({ first: weekday, last: weekday, hours })
+    daily.set(hours, [...(daily.get(hours) ?? []), weekday])
   }
-  const short = texts.map(({ first, last, hours }) =>
-    first === last
-      ? `${dayNames[first]} ${hours}`
-      : `${last - first === 6 ? 'daily' : `${dayNames[first]}-${dayNames[last]}`} ${hours}`,
+  return [...[...daily].flatMap(([hours, days]) => rangesOf(days).map(range => `${range} ${hours}`)), ...long].join(
+    ', ',
   )
-  return [...short, ...long].join(', ')
+}
+
+/** `Mon-Fri`, `Sun`. */
+function rangesOf(days: readonly number[]): string[] {
+  const ranges: { first: number; last: number }[] = []
+  for (const weekday of days) {
+    const before = ranges.at(-1)
+    if (before?.last === weekday - 1) before.last = weekday
+    else ranges.push({ first: weekday, last: weekday })
+  }
+  return ranges.map(({ first, last }) => {
+    if (first === last) return dayNames[first]!
+    return last - first === 6 ? 'daily' : `${dayNames[first]}-${dayNames[last]}`
+  })
 }
 
 const clock = (minute: number): string =>

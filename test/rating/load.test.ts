@@ -4,281 +4,190 @@ import fc from 'fast-check'
 import t from 'tap'
 import { checkConfiguration } from '../../src/rating/check.js'
 import { loadCatalog, readCatalog, type CatalogOutcome } from '../../src/rating/load.js'
-import { linesOf, plant, type Mistake } from '../support/mistake.js'
+import { linesOf, plant } from '../support/mistake.js'
+import {
+  fullCatalog,
+  fullDestinations,
+  fullMistakes,
+  plainCatalog,
+  plainMistakes,
+} from '../support/planted-catalogs.js'
 
-const good = `currency: EUR
-services:
-  data: { context: 32251@3gpp.org, unit: octets, quota: { size: 10MB, min: 100kB, max: 100MB, validity: 1h, threshold: 20% } }
-  voice: { context: 32260@3gpp.org, unit: seconds }
-rates:
-  data-payg: { unit: octets, price: "0.01", per: 1MB, step: 100kB }
-  voice-payg: { unit: seconds, price: "0.06", per: 60s, first: 30s, step: 1s }
-offers:
-  payg:
-    rules:
-      - { service: data, ratingGroup: 30, free: true }
-      - { service: data, ratingGroup: [10, none], use: [data-payg] }
-      - { service: voice, use: [voice-payg] }
-  bundle:
-    rank: 10
-    fee: { amount: "10.00", every: 30d }
-    grants:
-      - { bucket: data-5gb, amount: 5GB, for: data, expires: 30d }
-    rules:
-      - { service: data, use: [data-5gb, data-payg] }
-`
+const good = plainCatalog
 
 const read = (...texts: string[]): CatalogOutcome =>
   readCatalog(texts.map((text, index) => ({ file: index === 0 ? 'catalog.yaml' : `catalog-${index}.yaml`, text })))
 
 const faultsOf = (outcome: CatalogOutcome): string[] => ('faults' in outcome ? linesOf(outcome.faults) : [])
 
-const mistakes: Mistake[] = [
-  // Money
-  { replace: '"0.01"', by: '«0.01', expect: 'rates.data-payg.price: 0.01 is a bare number; quote it: "0.01"' },
-  { replace: '"10.00"', by: '«10', expect: 'offers.bundle.fee.amount: 10 is a bare number; quote it: "10"' },
-  {
-    replace: '"0.01"',
-    by: '«"0,01"',
-    expect:
-      'rates.data-payg.price: `0,01` is not an amount of money; write a quoted decimal with at most six decimals, like "0.01"',
-  },
-  {
-    replace: '"0.01"',
-    by: '«"0.0000001"',
-    expect:
-      'rates.data-payg.price: `0.0000001` is not an amount of money; write a quoted decimal with at most six decimals, like "0.01"',
-  },
-  { replace: '"0.01"', by: '«"-0.01"', expect: 'rates.data-payg.price is negative; write an amount of 0 or more' },
-  {
-    replace: '"0.01"',
-    by: '«"0.00"',
-    expect: 'rates.data-payg.price is 0; write `free: true` in the rule instead of a rate',
-  },
-  {
-    replace: 'EUR',
-    by: '«Euro',
-    expect: 'currency: `Euro` is not a currency; write its three capital letters, like EUR',
-  },
-  { replace: 'currency: EUR\n', by: '«', expect: 'the catalog lacks `currency`; add `currency: EUR`' },
-  // Quantities
-  { replace: '100kB }', by: '«100KB }', expect: 'rates.data-payg.step: `100KB` is not a size; write 100kB or 100KiB' },
-  {
-    replace: '1MB, step',
-    by: '«1000000, step',
-    expect:
-      'rates.data-payg.per: `1000000` is not a size; write a size like 100kB (10^5 octets), 100KiB (102,400 octets), 5GB or 20B',
-  },
-  {
-    replace: 'first: 30s',
-    by: 'first: «30',
-    expect: 'rates.voice-payg.first: `30` is not a time in whole seconds; write 30s',
-  },
-  {
-    replace: 'step: 1s',
-    by: 'step: «500ms',
-    expect: 'rates.voice-payg.step: `500ms` is not a time in whole seconds; write a duration like 30s, 10m, 1h or 30d',
-  },
-  { replace: '100kB }', by: '«0B }', expect: 'rates.data-payg.step is 0; write at least 1' },
-  {
-    replace: 'validity: 1h',
-    by: 'validity: «0s',
-    expect: 'services.data.quota.validity is below 1s; write at least 1s',
-  },
-  {
-    replace: '20%',
-    by: '«20',
-    expect: 'services.data.quota.threshold: `20` is not a share from 0% to 100%; write it like 20%',
-  },
-  { replace: 'max: 100MB', by: 'max: «1MB', expect: 'services.data.quota: size is above max; write min ≤ size ≤ max' },
-  {
-    replace: '"0.01", per: 1MB, step: 100kB',
-    by: '"9.99", per: 1TiB, step: «1B',
-    expect: 'rates.data-payg: 1 octets cost 624375/68719476736 micros, too fine to be exact; use a larger step',
-  },
-  {
-    replace: 'price: "0.01", per: 1MB, step: 100kB',
-    by: 'price: "100.00", per: 1MB, step: «100kB',
-    expect:
-      'rates.data-payg: the largest line (100000000000000 octets) would cost 10000000000000000 micros, which reaches 2^53; write a lower price, or the price of more units in `per`',
-  },
-  // Keys and names
-  { replace: 'rates:', by: '«rate:', expect: 'unknown key `rate` in the file; did you mean `rates`?' },
-  {
-    replace: 'ratingGroup: 30',
-    by: '«rating-group: 30',
-    expect: 'unknown key `rating-group` in offers.payg.rules[0]; did you mean `ratingGroup`?',
-  },
-  {
-    replace: 'rank: 10',
-    by: '«weight: 10',
-    expect: 'unknown key `weight` in offers.bundle; known: rank, fee, grants, rules, quota, finalUnit',
-  },
-  {
-    replace: '{ unit: octets, price: "0.01", per: 1MB, step: 100kB }',
-    by: '«{ unit: octets, price: "0.01", per: 1MB }',
-    expect: 'rates.data-payg lacks `step`; add `step:` in octets',
-  },
-  {
-    replace: '{ context: 32260@3gpp.org, unit',
-    by: '«{ unit',
-    expect: 'services.voice lacks `context`; add `context:`',
-  },
-  {
-    replace: '  voice-payg:',
-    by: '  «voice payg:',
-    expect:
-      '`voice payg` cannot be a name; use up to 63 letters, digits, dots, dashes and underscores, beginning with a letter or digit',
-  },
-  {
-    replace: 'rank: 10',
-    by: 'rank: «first',
-    expect: 'offers.bundle.rank: `first` is not a whole number; write a number from 0 to 1000000',
-  },
-  {
-    replace: 'unit: octets, price',
-    by: 'unit: «bytes, price',
-    expect: 'rates.data-payg.unit: `bytes` is not one of octets, seconds, events; write one of octets, seconds, events',
-  },
-  {
-    replace: '[data-payg]',
-    by: '[«data-payq]',
-    expect: 'there is no rate or bucket `data-payq`; did you mean `data-payg`?',
-  },
-  { replace: 'service: voice', by: 'service: «voce', expect: 'there is no service `voce`; did you mean `voice`?' },
-  { replace: 'for: data', by: 'for: «video', expect: 'there is no service `video`; known: data, voice' },
-  // Rules
-  {
-    replace: '[data-payg]',
-    by: '[«voice-payg]',
-    expect: 'the rate `voice-payg` counts seconds, but the service `data` octets; use a rate of octets',
-  },
-  {
-    replace: 'service: voice, use: [',
-    by: 'use: [«',
-    expect: 'the rate `voice-payg` counts seconds, but the service `data` octets; add `service:` to the rule',
-  },
-  {
-    replace: 'voice, use: [voice-payg]',
-    by: 'voice, use: [«data-5gb, voice-payg]',
-    expect: 'the bucket `data-5gb` is for data, not for the service `voice`; add voice to `for` of its grants',
-  },
-  {
-    replace: '{ service: data, ratingGroup: 30, free: true',
-    by: '«{ service: data, ratingGroup: 30, free: true, deny: true',
-    expect: 'offers.payg.rules[0] has free and deny; write exactly one of use, free, deny',
-  },
-  {
-    replace: '{ service: data, ratingGroup: [10, none], use',
-    by: '«{ service: data, ratingGroup: [10, none], deny: true, use',
-    expect: 'offers.payg.rules[1] has use and deny; write exactly one of use, free, deny',
-  },
-  {
-    replace: '{ service: data, ratingGroup: 30, free: true',
-    by: '«{ service: data, ratingGroup: 30',
-    expect: 'offers.payg.rules[0] says nothing to do; write exactly one of use, free, deny',
-  },
-  {
-    replace: 'free: true',
-    by: 'deny: «4012',
-    expect:
-      'offers.payg.rules[0].deny: `4012` is not true or 5003; write true (4010), or 5003 to black-list; else remove the key',
-  },
-  {
-    replace: 'free: true',
-    by: 'free: «false',
-    expect: 'offers.payg.rules[0].free: `false` is not true or 4011; write true, or 4011 for clients that need it',
-  },
-  {
-    replace: '[data-5gb, data-payg]',
-    by: '[data-payg, «data-5gb]',
-    expect: 'the rate `data-payg` stands before the bucket `data-5gb`; the rate comes last',
-  },
-  {
-    replace: '[data-5gb, data-payg]',
-    by: '[data-5gb, «data-5gb]',
-    expect: '`data-5gb` is named twice; remove it here',
-  },
-  {
-    replace: '[data-payg]',
-    by: '«[]',
-    expect: 'offers.payg.rules[1].use names nothing; write buckets and a rate, or `deny: true`',
-  },
-  {
-    replace: '[10, none]',
-    by: '[10, «4294967296]',
-    expect:
-      'offers.payg.rules[1].ratingGroup[1]: `4294967296` is not a number; write 0 to 4294967295, none, or a list of these',
-  },
-  // Grants
-  {
-    replace: ', every: 30d }',
-    by: ' }\n    quota: { data: { size: «10 } }',
-    expect:
-      'offers.bundle.quota.data.size: `10` is not a size; write a size like 100kB (10^5 octets), 100KiB (102,400 octets), 5GB or 20B',
-  },
-  {
-    replace: 'expires: 30d',
-    by: 'expires: «soon',
-    expect: 'offers.bundle.grants[0].expires: `soon` is not a duration; write 30d, period (of the fee) or never',
-  },
-  {
-    replace: '{ bucket: data-5gb, amount: 5GB, for: data, expires: 30d',
-    by: '«{ bucket: data-5gb, amount: 5GB, for: data',
-    expect: 'offers.bundle.grants[0] lacks `expires`; add `expires:`',
-  },
-  {
-    replace: ', every: 30d }\n    grants:\n      - { bucket: data-5gb, amount: 5GB, for: data, expires: 30d }',
-    by: ' }\n    grants:\n      - { bucket: data-5gb, amount: 5GB, for: data, expires: «period }',
-    expect: 'offers.bundle.grants[0].expires is `period`, but the offer has no fee.every; write a duration like 30d',
-  },
-  {
-    replace: 'for: data',
-    by: 'for: «[data, voice]',
-    expect: 'the services of bucket `data-5gb` count octets and seconds; make a bucket of each unit',
-  },
-  {
-    replace: 'expires: 30d }\n',
-    by: 'expires: 30d }\n      - { bucket: «voice-payg, amount: 10m, for: voice, expires: never }\n',
-    expect: '`voice-payg` is also the name of a rate; rename one of them',
-  },
-  // The language
-  { replace: '  voice: {', by: '  «data: {', expect: 'Map keys must be unique; keep one of them' },
-  {
-    replace: '[data-payg]',
-    by: '[«*nothing]',
-    expect: 'offers.payg.rules[1].use[0]: there is no anchor `nothing`; define it with & above',
-  },
-  {
-    replace: 'rank: 10',
-    by: 'rank:«',
-    expect: 'offers.bundle.rank has no value; write a whole number, or remove the key',
-  },
-  { replace: 'rates:', by: 'rates: «payg\nx:', expect: 'rates is not a table; write indented `key: value` lines' },
+/** The one with something of everything, and the CSV file beside it. */
+const readFull = (text: string, csv = fullDestinations): CatalogOutcome =>
+  readCatalog([{ file: 'catalog.yaml', text }], file => {
+    if (file !== 'destinations.csv') throw new Error('no such file')
+    return csv
+  })
+
+const planted = [
+  { good, mistakes: plainMistakes, check: (text: string) => read(text) },
+  { good: fullCatalog, mistakes: fullMistakes, check: (text: string) => readFull(text) },
 ]
 
-t.test('the good catalog is good', t => {
-  const outcome = read(good)
-  t.ok('catalog' in outcome, faultsOf(outcome).join('\n'))
-  t.same(linesOf(outcome.warnings), [])
+t.test('the good catalogs are good', t => {
+  for (const { good: text, check } of planted) {
+    const outcome = check(text)
+    t.ok('catalog' in outcome, faultsOf(outcome).join('\n'))
+    t.same(linesOf(outcome.warnings), [])
+  }
   t.end()
 })
 
 t.test('every planted mistake is told with its place and a hint, and refuses the catalog', t => {
-  for (const mistake of mistakes) {
-    const { text, line } = plant('catalog.yaml', good, mistake)
-    const lines = faultsOf(read(text))
-    t.ok(lines.includes(line), `${mistake.replace} → ${mistake.by}`, { expected: line, found: lines })
+  for (const { good: text, mistakes, check } of planted) {
+    for (const mistake of mistakes) {
+      const { text: wrong, line } = plant('catalog.yaml', text, mistake)
+      const lines = faultsOf(check(wrong))
+      t.ok(lines.includes(line), `${mistake.replace} → ${mistake.by}`, { expected: line, found: lines })
+    }
   }
   t.end()
 })
 
 t.test('one mistake makes one fault', t => {
-  const single = mistakes.filter(({ replace }) => !['rates:', '  voice: {', '  voice-payg:'].includes(replace))
-  for (const mistake of single) {
-    const lines = faultsOf(read(plant('catalog.yaml', good, mistake).text))
-    t.equal(lines.length, 1, lines.join('\n'))
+  const follows = ['rates:', '  voice: {', '  voice-payg:']
+  for (const { good: text, mistakes, check } of planted) {
+    for (const mistake of mistakes.filter(({ replace }) => !follows.includes(replace))) {
+      const lines = faultsOf(check(plant('catalog.yaml', text, mistake).text))
+      t.equal(lines.length, 1, lines.join('\n'))
+    }
   }
+  t.end()
+})
+
+t.test('what is read is what is written', t => {
+  const outcome = readFull(fullCatalog)
+  if (!('catalog' in outcome)) throw new Error(faultsOf(outcome).join('\n'))
+  const { catalog } = outcome
+  t.match(catalog, { currency: 'EUR', timezone: 'Europe/Berlin', lowBalance: [1_000_000n, 200_000n] })
+  t.same(catalog.services.get('data')?.quota, {
+    ...{ size: 10_000_000n, min: 100_000n, max: 100_000_000n },
+    ...{ target: 300, validity: 7_200, threshold: 0 },
+  })
+  t.same(catalog.services.get('shop')?.quota.max, 50_000_000n)
+  t.same(
+    [...catalog.zones.values()],
+    [
+      { name: 'home', plmns: ['26201', '26202'] },
+      { name: 'eu', plmns: ['208*', '22210'] },
+    ],
+  )
+  t.same(
+    ['4930123', '4915123', '3361', '3312', '44'].map(number => catalog.destinations.find(number)),
+    [...['de', 'de-mobile', 'fr-mobile', 'fr'], undefined],
+  )
+  t.same(catalog.calendars.get('peak'), {
+    ...{ name: 'peak', timezone: 'Europe/Berlin', days: new Set([1, 2, 3, 4, 5]), time: { from: 480, to: 1_200 } },
+    ...{ only: undefined, except: ['01-01', '02-29', '2026-08-31', '2026-12-25'], priority: 2 },
+    ...{ since: undefined, until: undefined },
+  })
+  t.match(catalog.calendars.get('promo'), {
+    ...{ since: Date.parse('2026-12-01T00:00+01:00'), until: Date.parse('2027-01-01T00:00+01:00'), time: undefined },
+  })
+  t.match(catalog.counters.get('day-roaming'), {
+    ...{ unit: 'money', per: 'subscriber', reset: { kind: 'day' }, limit: 5_000_000n, then: 'stop', optIn: true },
+    ...{ where: { services: new Set(['data']), zones: new Set(['eu']) }, steps: [50, 80, 100], tiers: false },
+  })
+  t.match(catalog.counters.get('month-data'), { tiers: true, where: {}, limit: undefined })
+  t.match(catalog.counters.get('member-data'), { reset: { kind: 'rolling', every: 30 * 86_400_000 }, then: 'free' })
+  t.match(catalog.rates.get('data-tiers')?.terms, {
+    ...{ step: 1_000_000n, counter: 'month-data', mode: 'graduated', round: 'up', decimals: 6 },
+    tiers: [
+      { upTo: 1_000_000_000n, amount: 20_000n, per: 1_000_000n },
+      { upTo: 2_000_000_000n, amount: 10_000n, per: 1_000_000n },
+      { upTo: undefined, amount: 5_000n, per: 1_000_000n },
+    ],
+  })
+  t.match(catalog.rates.get('data-home')?.terms, {
+    cap: { amount: 2_000_000n, then: 'free' },
+    round: 'nearest',
+    decimals: 2,
+  })
+  t.match(catalog.rates.get('data-eu')?.terms, {
+    cap: { amount: 3_000_000n, then: 'stop' },
+    setup: 50_000n,
+    minimum: 100_000n,
+  })
+  t.match(catalog.rates.get('shop-share')?.terms, { step: 1n, tiers: [{ amount: 25_000n, per: 1_000_000n }] })
+  t.end()
+})
+
+t.test('grants, rules and tests are read with all they can have', t => {
+  const outcome = readFull(fullCatalog)
+  if (!('catalog' in outcome)) throw new Error(faultsOf(outcome).join('\n'))
+  const { buckets, offers, tests } = outcome.catalog
+  const offer = offers.get('all')!
+  t.same(buckets.get('data-5gb')?.pays, new Map([['data', { each: 1_000_000n, takes: 1_000_000n }]]))
+  t.same(buckets.get('data-5gb')?.where, { zones: new Set(['home', 'eu']) })
+  t.same(buckets.get('points')?.pays.get('voice'), { each: 60n, takes: 2n })
+  t.match(buckets.get('bonus'), { unit: 'money', pays: new Map(), where: { services: new Set(['voice', 'sms']) } })
+  const [bundle, points, bonus, weekend] = offer.grants
+  t.match(bundle, {
+    ...{ priority: 10, blocker: true, paid: false, warn: [1_000_000_000n, 0n] },
+    life: { from: undefined, end: { kind: 'after', after: 30 * 86_400_000, start: 'grant' } },
+    rollover: { min: 100_000_000n, max: 2_000_000_000n, life: 30 * 86_400_000, priority: 10 },
+  })
+  t.match(points, { amount: 1_000n, paid: true, life: { end: { kind: 'never' } } })
+  t.match(bonus, { amount: 5_000_000n, life: { end: { kind: 'after', start: 'use' } } })
+  t.match(weekend, {
+    ...{ amount: 3_600n, warn: [600n, 0n] },
+    life: {
+      from: Date.parse('2026-12-01T00:00+01:00'),
+      end: { kind: 'period', reset: 'week', timezone: 'Europe/Rome' },
+    },
+  })
+  t.match(offer, {
+    ...{ rank: 10, eligible: new Map([['segment', new Set(['consumer', 'vip'])]]) },
+    sold: { from: Date.parse('2026-01-01T00:00+01:00'), until: Date.parse('2027-01-01T00:00+01:00') },
+  })
+  t.same(offer.rules[0]?.where, {
+    services: new Set(['data']),
+    apns: new Set(['iot.*']),
+    rats: new Set(['nb-iot', 'lte-m']),
+    account: new Map([['segment', new Set(['vip'])]]),
+  })
+  t.match(offer.rules[0], { effect: { kind: 'deny', code: 5003 }, place: 'catalog.yaml:56' })
+  t.same(offer.rules[3]?.effect, { kind: 'use', buckets: [], rate: 'data-home', afterRate: ['data-5gb'] })
+  t.match(tests[0], {
+    ...{ at: Date.parse('2026-12-24T23:50+01:00'), offers: ['all'], balance: 5_000_000n, creditLimit: 1_000_000n },
+    ...{ buckets: new Map([['data-5gb', 10n ** 9n], ['bonus', 500_000n]]) }, // prettier-ignore
+    ...{ counters: new Map([['month-data', 995_000_000n], ['day-roaming', 1_000_000n]]) }, // prettier-ignore
+    uses: [{ service: 'data', amount: 10n ** 9n, over: 3_600_000, plmn: '20801', rat: '6', ratingGroup: 10 }],
+    expect: { cost: 0n, result: 'granted', left: new Map([['data-5gb', 0n]]) },
+  })
+  t.match(tests[1], { balance: 100_000_000n, uses: [{ called: '4915112345678', over: 90_000 }, { amount: 1n }] })
+  t.end()
+})
+
+t.test('a wrong row of a CSV file is told with its line', t => {
+  const table = [
+    { csv: 'prefix;destination\n33,fr\n336,fr-mobile\n', expect: ['destinations.csv:1:1: the first line is not `prefix,destination`; write it above the rows'] },
+    { csv: `${fullDestinations}+41,ch\n`, expect: ['destinations.csv:4:1: `+41` is not a prefix; write its digits without + and blanks, like 4915'] },
+    { csv: `${fullDestinations}41\n`, expect: ['destinations.csv:4:1: `` cannot be the name of a destination; write rows like 4915,de-mobile'] },
+    { csv: `${fullDestinations}41,Schweiz (mobil)\n`, expect: ['destinations.csv:4:4: `Schweiz (mobil)` cannot be the name of a destination; write rows like 4915,de-mobile'] },
+    { csv: `${fullDestinations}\n49,de\n`, expect: ['destinations.csv:5:1: the prefix 49 is already given to `de` at catalog.yaml:13:20; give it to one destination'] },
+    { csv: `${fullDestinations}33,de\r\n`, expect: ['destinations.csv:4:1: the prefix 33 is already given to `fr` at destinations.csv:2; give it to one destination'] },
+  ] // prettier-ignore
+  for (const { csv, expect } of table) t.same(faultsOf(readFull(fullCatalog, csv)), expect)
+  t.equal('catalog' in readFull(fullCatalog, `\ufeff${fullDestinations.replaceAll('\n', '\r\n')}`), true)
+  const many = faultsOf(readFull(fullCatalog, fullDestinations + 'x,y\n'.repeat(100)))
+  t.equal(many.length, 21)
+  t.match(many[0], 'catalog.yaml:15:20: destinations.csv has 80 more faults like these')
+  t.end()
+})
+
+t.test('currencies are not mixed', t => {
+  t.same(faultsOf(read(good, 'currency: USD\n')), [
+    'catalog-1.yaml:1:11: USD is mixed with the EUR of catalog.yaml:1:11; a catalog has one currency: move what is sold in USD to a catalog of its own',
+  ])
   t.end()
 })
 
@@ -309,7 +218,8 @@ t.test('a file cannot be a bomb', t => {
   t.match(faultsOf(read(`# ${'x'.repeat(8 * 1024 * 1024)}`)), [
     /^catalog.yaml:1:1: the file is larger than 8388608 octets; split/,
   ])
-  t.match(faultsOf(read('&a\nservices: *a\noffers: *a\nrates: *a\n')), [/lacks `currency`/])
+  // A file inside of itself is read as deep as catalogs are.
+  t.ok(faultsOf(read('&a\nservices: *a\noffers: *a\nrates: *a\n')).some(line => line.includes('lacks `currency`')))
   t.end()
 })
 
@@ -324,11 +234,11 @@ t.test('what is allowed and probably not meant is a warning', t => {
     },
     {
       text: good.replace('use: [voice-payg]', 'deny: true'),
-      expect: 'catalog.yaml:7:3: no rule uses the rate `voice-payg`',
+      expect: 'catalog.yaml:7:3: no rule uses the rate `voice-payg`; write it in a rule, or remove it',
     },
     {
       text: good.replace('[data-5gb, data-payg]', '[data-payg]'),
-      expect: 'catalog.yaml:18:19: no rule uses the bucket `data-5gb`',
+      expect: 'catalog.yaml:18:19: no rule uses the bucket `data-5gb`; write it in a rule, or remove the grant',
     },
     {
       text: `${good}  empty: {}\n`,
@@ -339,6 +249,112 @@ t.test('what is allowed and probably not meant is a warning', t => {
     const outcome = read(text)
     t.ok('catalog' in outcome)
     t.same(linesOf(outcome.warnings), [expect])
+  }
+  t.end()
+})
+
+/** Of fullCatalog with one change. */
+const doubts: readonly { readonly replace: string; readonly by: string; readonly expect: readonly string[] }[] = [
+  {
+    replace: `{ service: data, zone: eu, when: [holiday, promo], use: [data-5gb, data-home] }`,
+    by: `{ service: data, zone: eu, when: [holiday, promo], use: [data-5gb, data-home] }\n      - { service: data, zone: eu, when: holiday, rat: nr, use: [data-home] }`,
+    expect: [`catalog.yaml:59:9: offers.all.rules[3] is never reached: rule 3 takes all that it matches; move it up`],
+  },
+  {
+    replace: `{ service: data, subscriber: { card: [child] }, use: [data-home, data-5gb] }`,
+    by: `{ service: data, subscriber: { card: [child] }, use: [data-home, data-5gb] }\n      - { service: data, zone: home, subscriber: { card: child, age: teen }, deny: true }`,
+    expect: [`catalog.yaml:60:9: offers.all.rules[4] is never reached: rule 4 takes all that it matches; move it up`],
+  },
+  {
+    replace: `apn: iot.*, rat: [nb-iot, 9], account: { segment: vip }, deny: 5003 }`,
+    by: `apn: iot.*, rat: [nb-iot, 9], account: { segment: vip }, deny: 5003 }\n      - { service: data, apn: IOT.meter, rat: lte-m, account: { segment: vip }, free: true }`,
+    expect: [`catalog.yaml:57:9: offers.all.rules[1] is never reached: rule 1 takes all that it matches; move it up`],
+  },
+  {
+    replace: `      - { service: voice, destination: [de, de-mobile], use: [weekend, points, voice-bands] }\n`,
+    by: `      - { service: voice, destination: [de, de-mobile], when: peak, use: [weekend, points, voice-bands] }\n`,
+    expect: [
+      `catalog.yaml:61:9: offer \`all\`, service \`voice\`: no rule like this for Mon-Fri 06:00-08:00, Mon-Fri 20:00-22:00, Sat-Sun 06:00-22:00; daily 06:00-22:00 on holidays de; daily 06:00-22:00 on holidays bank; add a rule without \`when\` below, or leave these hours to another offer`,
+    ],
+  },
+  {
+    replace: `{ service: shop, use: shop-share }`,
+    by: `{ service: shop, when: [peak, holiday], use: shop-share }`,
+    expect: [
+      `catalog.yaml:65:9: offer \`all\`, service \`shop\`: no rule like this for Mon-Thu 20:00-08:00, Fri 20:00 to Mon 08:00; at all times on holidays bank; add a rule without \`when\` below, or leave these hours to another offer`,
+    ],
+  },
+  {
+    replace: `{ service: shop, use: shop-share }`,
+    by: `{ service: shop, when: night, use: shop-share }\n      - { service: shop, when: peak, account: { segment: vip }, use: shop-share }`,
+    expect: [
+      `catalog.yaml:65:9: offer \`all\`, service \`shop\`: no rule like this for daily 06:00-22:00; add a rule without \`when\` below, or leave these hours to another offer`,
+      `catalog.yaml:66:9: offer \`all\`, service \`shop\`: no rule like this for Mon-Fri 06:00-08:00, Mon-Fri 20:00-22:00, Sat-Sun 06:00-22:00; daily 06:00-22:00 on holidays de; daily 06:00-22:00 on holidays bank; add a rule without \`when\` below, or leave these hours to another offer`,
+    ],
+  },
+  {
+    replace: `{ service: shop, use: shop-share }`,
+    by: `{ service: shop, when: night, use: shop-share }\n      - { service: shop, when: promo, free: true }\n      - { service: shop, deny: true }`,
+    expect: [
+      `catalog.yaml:66:9: the calendars \`night\` and \`promo\` overlap daily 22:00-06:00, where rule 10 decides; give them priorities, or hours that do not overlap`,
+    ],
+  },
+  {
+    replace: `      - { service: voice, destination: [fr, fr-mobile], free: true }\n`,
+    by: `      - { service: voice, destination: fr, free: true }\n`,
+    expect: [
+      `catalog.yaml:61:9: offer \`all\`, service \`voice\`: no rule prices the destination fr-mobile (1 prefix); name them in a rule, or add a rule without \`destination\` below`,
+    ],
+  },
+  {
+    replace: `      - { service: voice, destination: [de, de-mobile], use: [weekend, points, voice-bands] }\n      - { service: voice, destination: [fr, fr-mobile], free: true }\n`,
+    by: `      - { service: voice, destination: [de, de-mobile], use: [weekend, points, voice-bands] }\n`,
+    expect: [
+      `catalog.yaml:61:9: offer \`all\`, service \`voice\`: no rule prices the destinations fr, fr-mobile (2 prefixes); name them in a rule, or add a rule without \`destination\` below`,
+    ],
+  },
+  {
+    replace: `zones:\n`,
+    by: `zones:\n  us: { plmn: ['310*'] }\n`,
+    expect: [`catalog.yaml:10:3: nothing asks for the zone \`us\`; remove it, or use it in a rule`],
+  },
+  {
+    replace: `holidays:\n`,
+    by: `holidays:\n  us: ['07-04']\n`,
+    expect: [
+      `catalog.yaml:17:3: no calendar uses the holidays \`us\`; remove them, or write them in \`only\` or \`except\``,
+    ],
+  },
+  {
+    replace: `calendars:\n`,
+    by: `calendars:\n  lunch: { from: '12:00', to: '13:00' }\n`,
+    expect: [`catalog.yaml:20:3: nothing asks for the calendar \`lunch\`; remove it, or use it in a rule`],
+  },
+  {
+    replace: `calendars:\n`,
+    by: `calendars:\n  maintenance: { from: '12:00', to: '13:00', days: sun, priority: 0 }\n`,
+    expect: [],
+  },
+  {
+    replace: `limit: 5GB, then: free }`,
+    by: `}`,
+    expect: [
+      `catalog.yaml:27:3: no rate stands on the counter \`member-data\`, and it has no limit; it only counts: add \`limit:\`, use it in a rate, or remove it`,
+    ],
+  },
+  {
+    replace: `expires: never, paid: true }`,
+    by: `expires: never, paid: true, blocker: true }`,
+    expect: [`catalog.yaml:52:163: the blocker \`points\` never ends; nothing behind it pays as long as it is held`],
+  },
+]
+
+t.test('doubtful rules, hours and prefixes are told, and what nothing uses', t => {
+  for (const { replace, by, expect } of doubts) {
+    t.equal(fullCatalog.split(replace).length, 2, replace)
+    const outcome = readFull(fullCatalog.replace(replace, () => by))
+    t.same(faultsOf(outcome), [])
+    t.same(linesOf(outcome.warnings), expect, by)
   }
   t.end()
 })
