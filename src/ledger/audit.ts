@@ -295,7 +295,7 @@ class Audit {
       for (const session of sessions) {
         const known = holds.get(session.account)
         if (known) addHolds(known, session)
-        else holds.set(session.account, addHolds({ money: 0n, units: undefined }, session))
+        else holds.set(session.account, addHolds(noHolds(), session))
       }
     }
     return holds
@@ -365,7 +365,7 @@ class Audit {
     const moment = await this.options.snapshot.moment(id)
     if (!moment?.account) return
     const { account, sessions } = moment
-    const holds: Holds = { money: 0n, units: undefined }
+    const holds = noHolds()
     for (const session of sessions) addHolds(holds, session)
     const differs = holdsDiffer(account, holds)
     if (differs) this.report(id, differs, 'store')
@@ -398,17 +398,28 @@ class Audit {
   }
 }
 
+/** Of all open sessions of an account. */
 interface Holds {
+  sessions: number
   money: bigint
+  /** By bucket, micros of money buckets; by counter and scope. */
   units: Map<string, bigint> | undefined
+  counts: Map<string, bigint> | undefined
 }
 
+const noHolds = (): Holds => ({ sessions: 0, money: 0n, units: undefined, counts: undefined })
+
 function addHolds(holds: Holds, session: Session): Holds {
+  holds.sessions++
   for (const line of session.lines) {
     holds.money += line.heldMoney
     for (const { bucket, units } of line.heldUnits) {
       holds.units ??= new Map()
       holds.units.set(bucket, (holds.units.get(bucket) ?? 0n) + units)
+    }
+    for (const { counter, amount } of line.heldCounts) {
+      holds.counts ??= new Map()
+      holds.counts.set(counter, (holds.counts.get(counter) ?? 0n) + amount)
     }
   }
   return holds
@@ -416,9 +427,10 @@ function addHolds(holds: Holds, session: Session): Holds {
 
 /** In words, or undefined when they agree (I2). */
 function holdsDiffer(account: Account, holds: Holds | undefined): string | undefined {
-  const money = holds?.money ?? 0n
+  const { sessions, money, units: ofBuckets, counts: ofCounters } = holds ?? noHolds()
+  if (account.openSessions !== sessions) return `it counts ${account.openSessions} open sessions, there are ${sessions}`
   if (account.held !== money) return `held is ${account.held}, its open sessions hold ${money}`
-  const units = new Map(holds?.units)
+  const units = new Map(ofBuckets)
   for (const bucket of account.buckets) {
     const sum = units.get(bucket.id) ?? 0n
     units.delete(bucket.id)
@@ -426,6 +438,13 @@ function holdsDiffer(account: Account, holds: Holds | undefined): string | undef
     if (bucket.held > bucket.amount) return `bucket ${bucket.id} has ${bucket.held} held of ${bucket.amount}`
   }
   for (const [bucket, sum] of units) return `open sessions hold ${sum} of bucket ${bucket}, which it does not have`
+  const counts = new Map(ofCounters)
+  for (const { name, scope, held } of account.counters) {
+    const sum = counts.get(`${name}.${scope}`) ?? 0n
+    counts.delete(`${name}.${scope}`)
+    if (held !== sum) return `counter ${name}.${scope} has ${held} held, its open sessions hold ${sum}`
+  }
+  for (const [counter, sum] of counts) return `open sessions hold ${sum} on counter ${counter}, which it does not have`
   return undefined
 }
 

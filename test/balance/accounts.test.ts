@@ -10,6 +10,7 @@ import { accountKey, censusKey, dueKey, journalKey, partitionOf } from '../../sr
 import type { Bucket, NewBucket, Override } from '../../src/balance/types.js'
 import { systemClock, type Clock } from '../../src/clock.js'
 import { micros, units } from '../../src/units.js'
+import { aProgram, Session } from '../support/charging.js'
 import { anAudit } from '../support/ledger.js'
 import { chargingConfig, partitions, startStore, type TestStore } from '../support/store.js'
 
@@ -245,6 +246,26 @@ t.test('what is held of an ended bucket stays, and when it is gone so is the buc
   t.same(await scene.sweep(), ['expired'])
   t.match(await scene.accounts.show('a'), { sequence, buckets: [{ id: '2-1' }] }, 'nothing moved: no entry')
   t.same((await scene.accounts.census()).buckets, new Map([['data', 1]]))
+})
+
+t.test('a life that begins with the first use: the bucket gets its end, its place in the order, and ends', async t => {
+  const scene = await aScene(t)
+  const waiting = aBucket({ name: 'data', until: undefined, life: 7 * day })
+  await give(scene, 'a', [aBucket({ name: 'other', until: start + 30 * day }), waiting])
+  t.match(await bucketsOf(scene, 'a'), [{ name: 'other' }, { name: 'data', until: undefined, life: 7 * day }])
+  scene.now = start + day
+  const session = await Session.open(t, scene, { account: 'a', money: 0n, credit: 0n })
+  const program = aProgram({ buckets: ['data'] })
+  await session.charge('I', 0, [{ key: '10', used: 0n, wanted: 100n, program }])
+  await session.charge('T', 1, [{ key: '10', used: 100n, program }])
+  t.match(await bucketsOf(scene, 'a'), [{ name: 'data', amount: 900n, until: start + 8 * day }, { name: 'other' }])
+  scene.now = start + 8 * day - 1
+  t.same(await scene.sweep(), [])
+  scene.now++
+  t.same(await scene.sweep(), ['expired'])
+  t.match(await bucketsOf(scene, 'a'), [{ name: 'other' }])
+  t.equal((await bucketsOf(scene, 'a')).length, 1)
+  t.strictSame((await anAudit(scene.store)).problems, [])
 })
 
 t.test('the census counts what all accounts have', async t => {

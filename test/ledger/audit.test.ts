@@ -4,8 +4,12 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { DueLists } from '../../src/balance/due.js'
 import { accountKey, journalKey, partitionOf } from '../../src/balance/keys.js'
-import { Session } from '../support/charging.js'
+import type { NewBucket } from '../../src/balance/types.js'
+import { systemClock } from '../../src/clock.js'
+import { micros, units } from '../../src/units.js'
+import { aProgram, Session } from '../support/charging.js'
 import { aFolder, anAudit, aWriter, Load, someCharges, type Line } from '../support/ledger.js'
 import { partitions, startStore, type TestStore } from '../support/store.js'
 
@@ -107,6 +111,20 @@ const faults: Fault[] = [
     where: /^store$/,
   },
   {
+    name: 'something held on a counter that no session holds',
+    plant: async ({ store }) => {
+      await store.redis.hset(key, 'counter:roaming.1', 'value 5 held 3 period 0')
+    },
+    what: /^counter roaming\.1 has 3 held, its open sessions hold 0$/,
+    where: /^store$/,
+  },
+  {
+    name: 'open sessions that are not there',
+    plant: store => replaceIn(store, 'funds', /open 1/, 'open 2'),
+    what: /^it counts 2 open sessions, there are 1$/,
+    where: /^store$/,
+  },
+  {
     name: 'a number that comes twice',
     plant: async ({ store }) => {
       const posts = '[["main","EUR",-1,5,4],["usage:data","EUR",1]]'
@@ -152,6 +170,60 @@ for (const { name, plant, what, where } of faults) {
     t.strictSame([...new Set(result.problems.map(problem => problem.account))], [account], 'and in no other account')
   })
 }
+
+t.test('money buckets and counters are proven like main and the other buckets', async t => {
+  const store = await startStore(t)
+  const rollover = { min: units(1n), max: units(150_000n), lifeMs: 60_000, priority: 1 }
+  const until = Date.now() + 3_600_000
+  const common = { unit: 'money', priority: 1, origin: 'o' } as const
+  const bonus: NewBucket = {
+    ...common,
+    name: 'bonus',
+    amount: units(1_000_000n),
+    until,
+    rollover,
+    warn: [units(500_000n)],
+  }
+  const identities = [{ type: 'nai', value: 'p-2@test' } as const]
+  await store.accounts.create(
+    { id: account, currency: 'EUR', creditLimit: micros(0), status: 'active' },
+    { identities, offers: [{ offer: 'o', buckets: [bonus] }] },
+    micros(1_000_000n),
+    'admin',
+  )
+  const program = aProgram({
+    num: 1n,
+    money: ['bonus'],
+    counters: [{ name: 'spend', what: 'money', limit: 5_000_000n, steps: [10] }],
+  })
+  const counters = [{ name: 'spend', start: 1, end: Infinity, limit: 'default' }] as const
+  const [one, two] = [
+    await Session.open(t, store, { account, money: 0n, credit: 0n }),
+    await Session.open(t, store, { account, money: 0n, credit: 0n }),
+  ]
+  const step = async (session: Session, type: 'I' | 'U' | 'T', n: number, used: bigint): Promise<void> => {
+    const wanted = type === 'T' ? undefined : 400_000n
+    t.type(await session.charge(type, n, [{ key: '10', used, wanted, program }], { counters }), 'object')
+    t.strictSame((await anAudit(store.store)).problems, [], `${type} ${n}`)
+  }
+  await step(one, 'I', 0, 0n)
+  await step(two, 'I', 0, 0n)
+  const before = (await store.accounts.show(account))!
+  t.match(before, { openSessions: 2, counters: [{ name: 'spend', scope: '0', held: 800_000n }] })
+  t.match(before.buckets, [{ name: 'bonus', amount: 1_000_000n, held: 800_000n }])
+  await step(one, 'U', 1, 300_000n)
+  t.match((await store.accounts.show(account))!.counters, [{ value: 300_000n }])
+  const due = new DueLists(store.store, systemClock)
+  const partition = partitionOf(account, partitions)
+  const real = Date.now()
+  t.equal(await due.expire(partition, `bucket ${account} 1-1`, until, until - real, 60_000), 'expired')
+  t.strictSame((await anAudit(store.store)).problems, [], 'the bucket has ended')
+  await step(two, 'T', 1, 400_000n)
+  await step(one, 'T', 2, 0n)
+  t.match(await store.accounts.show(account), { openSessions: 0, held: 0n, counters: [{ value: 700_000n, held: 0n }] })
+  await replaceIn(store, 'funds', /money (\d)/, 'money 9$1')
+  t.notOk((await anAudit(store.store)).ok)
+})
 
 t.test('a line that is no entry is a finding', async t => {
   const store = await startStore(t)
