@@ -57,6 +57,14 @@ export interface Destinations {
   readonly size: number
   /** Name of the destination of a number (digits, without +); undefined: none of its prefixes is known. */
   find(number: string): string | undefined
+  /** All prefixes, the shortest first, made anew each time. */
+  rows(): Iterable<DestinationRow>
+}
+
+export interface DestinationRow {
+  /** 1 to 15 digits; each prefix once. */
+  readonly prefix: string
+  readonly destination: string
 }
 
 /** A set of times. With `priority`, it is in force only while no calendar with a smaller priority is. */
@@ -312,7 +320,8 @@ export interface TariffUse {
 export interface Memo {
   /** Service-Context-Id as sent → its service. */
   readonly services: Map<string, Service>
-  readonly programs: Map<string, Match>
+  /** By kind of line: at the times that were asked for last, newest first. */
+  readonly programs: Map<string, readonly Match[]>
   /** Values that some rule names. All others match the same rules, so that they share one program. */
   readonly ratingGroups: ReadonlySet<number>
   readonly serviceIdentifiers: ReadonlySet<number>
@@ -324,7 +333,7 @@ export interface Match {
   /** Time in which this match holds: [since, until), ms; ±Infinity where no calendar bounds it. */
   readonly since: Millis
   readonly until: Millis
-  /** JSON members for the ledger's line: zone, destination, calendar in force; '' for none. */
+  /** JSON members for the ledger's line: zone, destination, apn, rat, calendars in force, why nothing matched; '' for none. */
   readonly facts: string
   /** Offers of the subscriptions that this catalog does not know: skipped. */
   readonly unknownOffers: readonly string[]

@@ -2,13 +2,7 @@
  * Whom a number belongs to: the longest prefix decides. Hundreds of thousands of prefixes are kept in two flat arrays, ten
  * to twelve octets each: a prefix as a number with a 1 before its digits (leading zeros count), and its destination's index.
  */
-import type { Destinations } from './catalog.js'
-
-export interface DestinationRow {
-  /** 1 to 15 digits; each prefix once. */
-  readonly prefix: string
-  readonly destination: string
-}
+import type { DestinationRow, Destinations } from './catalog.js'
 
 /** With the 1 before them still exact in a double. */
 const longestPrefix = 15
@@ -38,7 +32,16 @@ export function buildDestinations(rows: Iterable<DestinationRow>): Destinations 
     owners:
       indexes.size > 0xffff ? Uint32Array.from(order, at => owners[at]!) : Uint16Array.from(order, at => owners[at]!),
   }
-  return { names: new Set(table.names), size: table.keys.length, find: number => find(table, number) }
+  return {
+    names: new Set(table.names),
+    size: table.keys.length,
+    find: number => find(table, number),
+    rows: () => rowsOf(table),
+  }
+}
+
+function* rowsOf({ names, keys, owners }: Table): Generator<DestinationRow> {
+  for (const [at, key] of keys.entries()) yield { prefix: String(key).slice(1), destination: names[owners[at]!]! }
 }
 
 interface Table {

@@ -293,7 +293,7 @@ function boundsInWords(raw: bigint, total: bigint, rate: Rate, opens: boolean): 
 }
 
 /** `0.01 per 1 MB`; of values, a percentage where it is a short one. */
-function priceInWords(unit: UnitType, amount: bigint, per: bigint): string {
+export function priceInWords(unit: UnitType, amount: bigint, per: bigint): string {
   if (unit === 'money' && (amount * 100n * 1_000_000n) % per === 0n) {
     return `${formatMoney((amount * 100n * 1_000_000n) / per).replace(/\.?0+$/, '')} % of the value`
   }

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
-import type { Zone } from '../../src/rating/catalog.js'
-import { buildDestinations, type DestinationRow } from '../../src/rating/destinations.js'
+import type { DestinationRow, Zone } from '../../src/rating/catalog.js'
+import { buildDestinations } from '../../src/rating/destinations.js'
 import { findZone } from '../../src/rating/zones.js'
 
 const seed = process.env['SEED']
@@ -127,5 +127,14 @@ t.test('a network is in the zone of the longest pattern, an exact one before all
   for (const [plmn, expect] of table) t.equal(findZone(zones, plmn), expect, plmn ?? 'not known')
   t.equal(findZone(new Map([...zones].filter(([name]) => name !== 'world')), '310410'), undefined)
   t.equal(findZone(new Map(), '26201'), undefined)
+  t.end()
+})
+
+t.test('all prefixes can be read back', t => {
+  const given = rows('49=de 4915=mobile 0=national 001=far 123456789012345=long')
+  t.same(
+    [...buildDestinations(given).rows()].sort((a, b) => (a.prefix < b.prefix ? -1 : 1)),
+    [...[...given].sort((a, b) => (a.prefix < b.prefix ? -1 : 1))],
+  )
   t.end()
 })

@@ -1,0 +1,129 @@
+/** The parts of a catalog in words, for people who compare two of them or ask why something was charged. */
+import { formatDuration } from '../config/quantity.js'
+import { formatAmount } from '../units.js'
+import type { Catalog, Condition, Conditions, Effect, Grant, Life, QuotaTerms, Reset, Service } from './catalog.js'
+
+/** A long list is cut: prefixes and networks are many. */
+const shown = 12
+
+export const listed = (values: Iterable<string>): string => {
+  const all = [...values]
+  return all.length <= shown ? all.join(', ') : `${all.slice(0, shown).join(', ')} and ${all.length - shown} more`
+}
+
+/** `service data, rating group 10 or none, zone eu, when peak`; `everything` without conditions. */
+export function conditionsInWords(where: Conditions): string {
+  const words: string[] = []
+  const among = (what: string, values: ReadonlySet<string> | undefined): void => {
+    if (values) words.push(`${what} ${alternatives(values)}`)
+  }
+  among('service', where.services)
+  if (where.ratingGroup) words.push(`rating group ${alternatives(numbersOf(where.ratingGroup))}`)
+  if (where.serviceIdentifier) words.push(`service identifier ${alternatives(numbersOf(where.serviceIdentifier))}`)
+  among('zone', where.zones)
+  among('destination', where.destinations)
+  among('apn', where.apns)
+  among('rat', where.rats)
+  among('when', where.when)
+  for (const [whose, attributes] of [['account', where.account], ['subscriber', where.subscriber]] as const) {
+    for (const [key, values] of attributes ?? []) words.push(`${whose} ${key} ${alternatives(values)}`)
+  } // prettier-ignore
+  return words.length === 0 ? 'everything' : words.join(', ')
+}
+
+const alternatives = (values: Iterable<string>): string => listed(values).replace(/, ([^,]*)$/, ' or $1')
+
+const numbersOf = ({ values, none }: Condition): string[] => [...[...values].map(String), ...(none ? ['none'] : [])]
+
+/** `data-5gb, then the rate data-payg`, `free`, `refused with 4010`. */
+export function effectInWords(effect: Effect): string {
+  if (effect.kind !== 'use') {
+    if (effect.kind === 'deny') return `refused with ${effect.code}`
+    return effect.code === 0 ? 'free' : `free, answered ${effect.code}`
+  }
+  const { buckets, rate, afterRate } = effect
+  const payers = [
+    ...(buckets.length > 0 ? [`bucket ${listed(buckets)}`] : []),
+    ...(rate === undefined ? [] : [`rate ${rate}`]),
+    ...(afterRate.length > 0 ? [`bucket ${listed(afterRate)}`] : []),
+  ]
+  return payers.join(', then ')
+}
+
+export const spanInWords = (ms: number): string => formatDuration(ms)
+
+export const instantInWords = (at: number): string => new Date(at).toISOString().replace(/:00\.000Z$/, 'Z')
+
+export function resetInWords(reset: Reset): string {
+  switch (reset.kind) {
+    case 'never':
+      return 'never'
+    case 'anniversary':
+      return 'each month on the day of the activation'
+    case 'rolling':
+      return `every ${spanInWords(reset.every)} from the activation`
+    default:
+      return `each ${reset.kind}`
+  }
+}
+
+export function lifeInWords({ from, end }: Life): string {
+  const starts = from === undefined ? '' : `from ${instantInWords(from)}, `
+  switch (end.kind) {
+    case 'never':
+      return `${starts}no end`
+    case 'at':
+      return `${starts}until ${instantInWords(end.at)}`
+    case 'after':
+      return `${starts}${spanInWords(end.after)} from ${end.start === 'use' ? 'its first use' : 'the grant'}`
+    case 'period':
+      return `${starts}to the end of the ${end.reset} (${end.timezone})`
+  }
+}
+
+export const attributesInWords = (attributes: ReadonlyMap<string, ReadonlySet<string>>): string =>
+  [...attributes].map(([key, values]) => `${key} ${alternatives(values)}`).join(', ')
+
+/** By what they are called. */
+export function quotaInWords({ unit }: Pick<Service, 'unit'>, quota: QuotaTerms): Record<string, string> {
+  return {
+    size: formatAmount(unit, quota.size),
+    min: formatAmount(unit, quota.min),
+    max: formatAmount(unit, quota.max),
+    target: quota.target === 0 ? 'none' : `${quota.target} s`,
+    validity: `${quota.validity} s`,
+    threshold: `${quota.threshold} %`,
+  }
+}
+
+/** What a grant brings, by what it is called. */
+export function grantInWords(catalog: Catalog, grant: Grant): Record<string, string> {
+  const { unit, pays, where } = catalog.buckets.get(grant.bucket)!
+  const { rollover } = grant
+  const amount = (value: bigint): string => formatAmount(unit, value)
+  return {
+    amount: amount(grant.amount),
+    for: [...pays].map(([service, { each, takes }]) => paysInWords(service, each, takes)).join(', '),
+    where: conditionsInWords(where),
+    validity: lifeInWords(grant.life),
+    priority: String(grant.priority),
+    paid: yesNo(grant.paid),
+    blocker: yesNo(grant.blocker),
+    warnings: grant.warn.length === 0 ? 'none' : `at ${listed(grant.warn.map(amount))} left`,
+    rollover: rollover
+      ? `${amount(rollover.min)} to ${amount(rollover.max)} for ${spanInWords(rollover.life)}, priority ${rollover.priority}`
+      : 'none',
+  }
+}
+
+const paysInWords = (service: string, each: bigint, takes: bigint): string =>
+  each === 1n && takes === 1n ? service : `${service} (each ${each} take ${takes})`
+
+export const yesNo = (value: boolean): string => (value ? 'yes' : 'no')
+
+/** `+400 %`, `-12.5 %`. */
+export function percentInWords(percent: number): string {
+  if (!Number.isFinite(percent)) return 'it cost nothing before'
+  const rounded = Math.abs(percent) < 10 ? Math.round(percent * 10) / 10 : Math.round(percent)
+  return `${percent > 0 ? '+' : ''}${rounded} %`
+}
