@@ -157,7 +157,10 @@ export function readFields<K extends string>(
   for (const { name, key, value: field } of entries) {
     if (keys.some(known => known === name)) result[name as K] = field
     else {
-      const hint = Object.hasOwn(advice, name) ? advice[name] : (meant(name, keys) ?? `known: ${keys.join(', ')}`)
+      const known = { '<<': 'YAML 1.2 has no merge keys: write the keys out', ...advice }
+      const hint = Object.hasOwn(known, name)
+        ? known[name as keyof typeof known]
+        : (meant(name, keys) ?? `known: ${keys.join(', ')}`)
       fault(key, `unknown key \`${name}\` in ${called(value)}`, hint)
     }
   }

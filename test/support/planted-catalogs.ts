@@ -1063,4 +1063,79 @@ export const fullMistakes: readonly PlantedMistake[] = [
     expect: 'there is no radio technology `lte`; did you mean `lte-m`?',
     schema: true,
   },
+  // Arithmetic
+  {
+    replace: "mode: volume, tiers: [{ upTo: 60s, price: '0.06' }",
+    by: "tiers: [«{ upTo: 60s, price: '0.06', per: 7s }",
+    expect:
+      'rates.voice-bands: tier 1 costs 0.514285714… when it is full (1 min at 0.06 per 7 s), which is no whole multiple of 0.000001; write upTo: 56s or 63s, or another price',
+  },
+  {
+    replace: '    step: 1MB\n    per',
+    by: '    step: 1MB\n    first: «500kB\n    per',
+    expect: 'rates.data-tiers: the first 500 kB are no multiple of the step 1 MB, which tiers need; write first: 1MB',
+  },
+  {
+    replace: "price: '0.01', per: 60s, step: 1s }\n  sms",
+    by: "price: '0.01', per: 60s, step: 1s, setup: «'0.001', decimals: 2 }\n  sms",
+    expect:
+      "rates.voice-night: the setup 0.001 has more decimals than the 2 that prices are rounded to; write setup: '0.01', or decimals: 3",
+  },
+  {
+    replace: "{ unit: events, price: '0.05' }",
+    by: "{ unit: events, price: «'100.00' }",
+    expect:
+      'rates.sms-each: the largest line (100000000 events) would cost 10000000000000000 micros, which reaches 2^53; write a lower price, or the price of more units in `per`',
+  },
+  {
+    replace: 'data: { each: 1MB, takes: 1 }',
+    by: 'data: { each: 1B, takes: «1000 }',
+    expect:
+      'offers.all.grants[1].for.data: the largest line would take more than can be counted; write a larger `each`',
+  },
+  {
+    replace: 'amount: 5GB, for: [data]',
+    by: 'amount: «200TB, for: [data]',
+    expect: 'offers.all.grants[0].amount is above the 100 TB that one line may carry; write less',
+  },
+  {
+    replace: "{ upTo: 1GB, price: '0.02' }",
+    by: "{ upTo: «200TB, price: '0.02' }",
+    expect: 'rates.data-tiers.tiers[0].upTo is above the 100 TB that one line may carry; write less',
+  },
+  {
+    replace: "price: '0.02', per: 1MB, step: 1MB",
+    by: "price: '0.02', per: 1MB, step: «60s",
+    expect:
+      'rates.data-eu.step: `60s` is not a size; write a size like 100kB (10^5 octets), 100KiB (102,400 octets), 5GB or 20B',
+    schema: true,
+  },
+  {
+    replace: "tiers: [{ upTo: 60s, price: '0.06' }, { price: '0.03' }]",
+    by: "tiers: «[{ upTo: 60s, price: '0.00' }, { price: '0.00' }]",
+    expect: 'rates.voice-bands.tiers cost nothing; write `free: true` in the rule instead of a rate',
+  },
+  {
+    replace: "tiers: [{ upTo: 60s, price: '0.06' }, { price: '0.03' }]",
+    by: 'tiers: «[]',
+    expect: 'rates.voice-bands.tiers names nothing; write one tier at least',
+    schema: true,
+  },
+  {
+    replace: 'quota: { data: { size: 50MB } }',
+    by: 'quota: { data: { «<<: { size: 50MB } } }',
+    expect: 'unknown key `<<` in offers.all.quota.data; YAML 1.2 has no merge keys: write the keys out',
+    schema: true,
+  },
+  {
+    replace: 'quota: { data: { size: 50MB } }',
+    by: 'quota: { «date: { size: 50MB } }',
+    expect: 'there is no service `date`; did you mean `data`?',
+  },
+  {
+    replace: '{ action: terminate }',
+    by: '{ action: «redirect }',
+    expect: 'offers.all.finalUnit.action: `redirect` is not one of terminate, none; write one of terminate, none',
+    schema: true,
+  },
 ]
