@@ -1,11 +1,16 @@
 /**
- * Which rule applies: from a request's Service-Context-Id to its service, from an account's subscriptions to the charging
- * program of a line (semantics.md section 5), from what was asked to what is wanted (section 7).
+ * Which rule applies: from a request's Service-Context-Id to its service, and from a subscriber's offers to the charging program
+ * of a line (semantics.md section 5). What was matched once is remembered for all lines that no rule tells apart.
  */
-import type { Millis, Units, UnitType } from '../units.js'
-import type { Catalog, Condition, Effect, Match, Offer, QuotaTerms, Rule, Service } from './catalog.js'
-import { shortHash } from './price.js'
-import type { CompiledRate, Program } from './program.js'
+import type { Micros, Millis, Units } from '../units.js'
+import { endOfPeriod, stateAt } from './calendar.js'
+import type { BucketUnit, Catalog, Conditions, Grant, Match, Offer, Rate, Service } from './catalog.js'
+import { compileProgram, conditionsOf, type Found, type Passed, type Walked } from './compile-program.js'
+import { failing, Named, type Line, type LineFacts } from './conditions.js'
+import { compileRate } from './price.js'
+import { RuleIndex } from './rule-index.js'
+
+export type { LineFacts } from './conditions.js'
 
 /** What matching needs of a subscription. */
 export interface Subscribed {
@@ -14,32 +19,60 @@ export interface Subscribed {
   readonly since: Millis
 }
 
-/** What a line is known by: Rating-Group (or none) and the Service-Identifiers as sent. */
-export interface LineKey {
-  readonly ratingGroup?: number | undefined
-  readonly serviceIdentifiers: readonly number[]
+/** Whose line it is. The same object for the same subscriber makes matching faster: what follows from it is remembered. */
+export interface Subject {
+  /** Of the subscriber and of its account, in any order. */
+  readonly subscriptions: readonly Subscribed[]
+  /** Attributes. */
+  readonly account: ReadonlyMap<string, string>
+  readonly subscriber: ReadonlyMap<string, string>
+  readonly overrides: readonly RateOverride[]
+}
+
+/** What an account pays instead of a rate of the catalog. */
+export interface RateOverride {
+  readonly rate: string
+  /** Of a rate with one tier: for its `per`. */
+  readonly price?: Micros | undefined
+  /** Name of another rate. */
+  readonly instead?: string | undefined
+  /** In force: [from, until), ms. */
+  readonly from?: Millis | undefined
+  readonly until?: Millis | undefined
 }
 
 /** A bucket to be made for somebody who gets an offer. */
 export interface GrantedBucket {
   readonly name: string
-  readonly unit: UnitType
+  readonly unit: BucketUnit
   readonly amount: Units
   readonly priority: number
-  /** Undefined: never ends. */
+  /** Undefined: never ends, or so long after its first use as `life` says. */
   readonly until: Millis | undefined
   /** The offer. */
   readonly origin: string
+  /** Not usable before. */
+  readonly from?: Millis | undefined
+  /** Ms from the first use. */
+  readonly life?: Millis | undefined
+  readonly paid?: boolean | undefined
+  readonly blocker?: boolean | undefined
+  readonly warn?: readonly Units[] | undefined
+  readonly rollover?:
+    { readonly min: Units; readonly max: Units; readonly lifeMs: Millis; readonly priority: number } | undefined
 }
-
-/** DIAMETER_RATING_FAILED: no rule matches. */
-const ratingFailed = 5031
 
 /** The first release with this form of Service-Context-Id. */
 const oldestRelease = 6
 
 /** Programs and Service-Context-Ids that are remembered; when there are more, remembering starts anew. */
 const memoLimit = 10_000
+
+/** Of one kind of line, at several times: what applies now, before it and after it. */
+const matchesKept = 4
+
+/** Rules of an offer that are told where none matches. */
+const missesTold = 5
 
 /** Longer Service-Context-Ids are worked out each time: a peer must not fill our memory with them. */
 const memoLength = 128
@@ -69,155 +102,283 @@ function withoutRelease(context: string): string | undefined {
   return match && Number(match[1]) >= oldestRelease ? match[2] : undefined
 }
 
+/** A catalog made ready for matching. */
+interface Ready {
+  readonly named: Named
+  /** By service: calendars that conditions of money and of counters name, whatever the rules. */
+  readonly calendars: Map<string, readonly string[]>
+  /** By offer and service. */
+  readonly rules: Map<Offer, Map<string, OfferRules>>
+  readonly subjects: WeakMap<Subject, KnownSubject>
+  /** Rates with a price of an account, by rate and price. */
+  readonly priced: Map<string, Rate | undefined>
+}
+
+/** An offer's rules for a service. */
+interface OfferRules {
+  readonly index: RuleIndex
+  /** Named by conditions of the buckets that they use. */
+  readonly bucketCalendars: readonly string[]
+}
+
+const readyCatalogs = new WeakMap<Catalog, Ready>()
+
+function readyOf(catalog: Catalog): Ready {
+  let ready = readyCatalogs.get(catalog)
+  if (!ready) {
+    ready = {
+      named: new Named(catalog, conditionsOf(catalog)),
+      calendars: new Map(),
+      rules: new Map(),
+      subjects: new WeakMap(),
+      priced: new Map(),
+    }
+    readyCatalogs.set(catalog, ready)
+  }
+  return ready
+}
+
 /**
- * The charging program of a line. Subscriptions are asked by the rank of their offers (smaller first), newest first, then
- * by id; each gives its first matching rule; the walk ends at the first rule with a rate, `free` or `deny`.
+ * The charging program of a line at a time. Subscriptions are asked by the rank of their offers (smaller first), newest first,
+ * then by id; each gives its first matching rule; the walk ends at the first rule with a rate, `free` or `deny`.
  */
-export function programFor(
-  catalog: Catalog,
-  subscriptions: readonly Subscribed[],
-  service: Service,
-  line: LineKey,
-): Match {
+export function programFor(catalog: Catalog, subject: Subject, service: Service, facts: LineFacts, at: Millis): Match {
+  const ready = readyOf(catalog)
+  const known = knownSubject(catalog, ready, subject)
+  const line = ready.named.lineOf(service.name, facts, subject.account, subject.subscriber)
   const { programs } = catalog.memo
-  const offers = offersInOrder(catalog, subscriptions)
-  const key = `${offers.join('\n')}|${service.name}|${groupClass(catalog, line)}|${identifierClass(catalog, line)}`
-  const known = programs.get(key)
-  if (known) return known
-  const match = walk(catalog, offers, service, line)
-  remember(programs, key, match)
-  return match
+  const key = `${known.key}|${service.name}|${ready.named.classOf(line)}`
+  const matches = programs.get(key)
+  let match = matches?.find(({ since, until }) => since <= at && at < until)
+  if (!match) {
+    match = matchAt({ catalog, ready, known, service, line, overrides: subject.overrides }, at)
+    remember(programs, key, [match, ...(matches ?? [])].slice(0, matchesKept))
+  }
+  const own = ready.named.factsOf(line, facts)
+  return own === '' ? match : { ...match, facts: match.facts === '' ? own : `${own},${match.facts}` }
+}
+
+/** What of a subscriber decides, in words. */
+interface KnownSubject {
+  readonly key: string
+  /** In the order in which they are asked. */
+  readonly offers: readonly Offer[]
+  readonly unknownOffers: readonly string[]
+}
+
+function knownSubject(catalog: Catalog, { named, subjects }: Ready, subject: Subject): KnownSubject {
+  let known = subjects.get(subject)
+  if (!known) {
+    const names = offersInOrder(catalog, subject.subscriptions)
+    const attributes = named.attributesClass(subject.account, subject.subscriber)
+    const overrides = subject.overrides
+      .filter(({ rate }) => catalog.rates.has(rate))
+      .map(({ rate, price, instead, from, until }) => [rate, price?.toString(), instead, from, until])
+    known = {
+      key: `${names.join(' ')}|${attributes}|${overrides.length === 0 ? '' : JSON.stringify(overrides)}`,
+      offers: names.map(name => catalog.offers.get(name)).filter(offer => offer !== undefined),
+      unknownOffers: names.filter(name => !catalog.offers.has(name)),
+    }
+    subjects.set(subject, known)
+  }
+  return known
 }
 
 /** Names of the offers in the order in which they are asked. */
 function offersInOrder(catalog: Catalog, subscriptions: readonly Subscribed[]): string[] {
-  if (subscriptions.length < 2) return subscriptions.map(subscribed => subscribed.offer)
   const rank = (subscribed: Subscribed): number => catalog.offers.get(subscribed.offer)?.rank ?? Number.MAX_SAFE_INTEGER
   return [...subscriptions]
     .sort((a, b) => rank(a) - rank(b) || b.since - a.since || (a.id < b.id ? -1 : 1))
     .map(subscribed => subscribed.offer)
 }
 
-function groupClass(catalog: Catalog, line: LineKey): string | number {
-  if (line.ratingGroup === undefined) return '-'
-  return catalog.memo.ratingGroups.has(line.ratingGroup) ? line.ratingGroup : '*'
-}
-
-function identifierClass(catalog: Catalog, line: LineKey): string {
-  if (line.serviceIdentifiers.length === 0) return '-'
-  const { serviceIdentifiers } = catalog.memo
-  return line.serviceIdentifiers.every(id => serviceIdentifiers.has(id)) ? line.serviceIdentifiers.join(',') : '*'
-}
-
 function remember<T>(memo: Map<string, T>, key: string, value: T): void {
-  if (memo.size >= memoLimit) memo.clear()
+  if (memo.size >= memoLimit && !memo.has(key)) memo.clear()
   memo.set(key, value)
 }
 
-/** An offer's first matching rule. */
-interface Found {
-  readonly offer: Offer
-  readonly rule: Rule
-}
-
-function walk(catalog: Catalog, names: readonly string[], service: Service, line: LineKey): Match {
-  const buckets: string[] = []
-  const found: Found[] = []
-  const unknownOffers = names.filter(name => !catalog.offers.has(name))
-  let end: Effect | undefined
-  for (const name of names) {
-    const offer = catalog.offers.get(name)
-    const rule = offer?.rules.find(candidate => matches(candidate, service, line))
-    if (!offer || !rule) continue
-    found.push({ offer, rule })
-    if (rule.effect.kind === 'use') buckets.push(...rule.effect.buckets)
-    if (rule.effect.kind !== 'use' || rule.effect.rate !== undefined) {
-      end = rule.effect
-      break
-    }
-  }
-  return { program: programOf(catalog, service, found, [...new Set(buckets)], end), unknownOffers }
-}
-
-/** A rule with Service-Identifiers matches a line all of whose identifiers it names: a line is charged as one. */
-const matches = (rule: Rule, service: Service, line: LineKey): boolean =>
-  (rule.service === undefined || rule.service === service.name) &&
-  holds(rule.ratingGroup, line.ratingGroup === undefined ? [] : [line.ratingGroup]) &&
-  holds(rule.serviceIdentifier, line.serviceIdentifiers)
-
-function holds(condition: Condition | undefined, values: readonly number[]): boolean {
-  if (!condition) return true
-  return values.length === 0 ? condition.none : values.every(value => condition.values.has(value))
-}
-
-function programOf(
-  catalog: Catalog,
-  service: Service,
-  found: readonly Found[],
-  buckets: readonly string[],
-  end: Effect | undefined,
-): Program {
-  // The first rule's offer says how large grants are: its buckets pay first.
-  const offer = found[0]?.offer
-  const terms = offer?.quotas.get(service.name) ?? service.quota
-  const finalUnit = offer?.finalUnit ?? 'terminate'
-  const rule = found.map(each => `${each.offer.name}#${each.rule.position}`).join('+') || '-'
-  const compile = (kind: Program['kind'], code: number, payers: readonly string[], rate?: CompiledRate): Program =>
-    compileProgram({ kind, code, buckets: payers, rate, service, rule, terms, finalUnit })
-  if (found.length === 0) return compile('unrated', ratingFailed, [])
-  // Ours: `free` below buckets frees the whole line; the buckets stay untouched.
-  if (end?.kind === 'free') return compile('free', end.code, [])
-  if (end?.kind === 'deny' && buckets.length === 0) return compile('deny', end.code, [])
-  const rate = end?.kind === 'use' && end.rate !== undefined ? catalog.rates.get(end.rate) : undefined
-  return compile('pay', 0, buckets, rate)
-}
-
-interface ProgramParts extends Pick<Program, 'kind' | 'code' | 'buckets' | 'rate' | 'rule'> {
+interface MatchInput {
+  readonly catalog: Catalog
+  readonly ready: Ready
+  readonly known: KnownSubject
   readonly service: Service
-  readonly terms: QuotaTerms
-  readonly finalUnit: string
+  readonly line: Line
+  readonly overrides: readonly RateOverride[]
 }
 
-/** The text's fields and their order are program.ts's. */
-function compileProgram({ kind, code, buckets, rate, rule, service, terms, finalUnit }: ProgramParts): Program {
-  const { validity, threshold, size, min, max } = terms
-  const fields = [
-    service.unit,
-    service.name,
-    rule,
-    validity,
-    `${validity},${threshold},${finalUnit}`,
-    buckets.join(',') || '-',
-    ...(rate ? [rate.id, rate.num, rate.den, rate.step, rate.first, rate.tick] : ['-', 0, 1, 1, 0, 1]),
-    code,
-  ].join(' ')
-  const id = shortHash(`${kind} ${fields}`)
-  const text = `${kind} ${id} ${fields}`
-  const quota = { size, min, max }
-  return { kind, id, text, unit: service.unit, service: service.name, rule, validity, quota, buckets, rate, code }
+function matchAt(input: MatchInput, at: Millis): Match {
+  const { catalog, ready, known, service, line } = input
+  const rules = known.offers.map(offer => offerRules(catalog, ready, offer, service.name))
+  const calendars = new Set(rules.flatMap(({ index }) => [...index.calendars]))
+  const others = rules.flatMap(({ bucketCalendars }) => bucketCalendars)
+  const looked = [...calendars, ...others, ...serviceCalendars(catalog, ready, service.name)]
+  const state = stateAt(catalog.calendars, looked, at)
+  const indexes = rules.map(({ index }) => index)
+  const walked = walk(known.offers, indexes, line, state.active)
+  const { rate, since, until } = rateAt(input, walked.rate, at)
+  const program = compileProgram(catalog, service, line, state.active, {
+    ...walked,
+    rate,
+    overridden: rate?.id === catalog.rates.get(walked.rate ?? '')?.id ? undefined : walked.rate,
+  })
+  const when = [...calendars].filter(name => state.active.has(name)).sort()
+  const facts = when.length > 0 ? [`"when":${JSON.stringify(when)}`] : []
+  if (program.kind === 'unrated') facts.push(`"why":${JSON.stringify(whyUnrated(walked.passed, known.unknownOffers))}`)
+  return {
+    program,
+    since: Math.max(since, state.since),
+    until: Math.min(until, state.until),
+    facts: facts.join(),
+    unknownOffers: known.unknownOffers,
+  }
 }
 
-/**
- * How many units to try for, semantics.md section 7, before funds decide.
- *
- * @param asked the amount in Requested-Service-Unit; undefined when it is empty
- * @param requestedUnits the peer's profile: whether the amount bounds the grant
- */
-export function wantedUnits(program: Program, asked: bigint | undefined, requestedUnits: 'bound' | 'ignore'): Units {
-  const { size, min, max } = program.quota
-  const most = program.kind === 'free' ? max : size
-  const bounded = asked === undefined || requestedUnits === 'ignore' || asked > most ? most : asked
-  return (bounded < min ? min : bounded) as Units
+function offerRules(catalog: Catalog, { rules }: Ready, offer: Offer, service: string): OfferRules {
+  let byService = rules.get(offer)
+  if (!byService) rules.set(offer, (byService = new Map<string, OfferRules>()))
+  let found = byService.get(service)
+  if (!found) {
+    const index = new RuleIndex(offer.rules, service)
+    const names = index.rules.flatMap(({ effect }) =>
+      effect.kind === 'use' ? [...effect.buckets, ...effect.afterRate] : [],
+    )
+    const buckets = [...new Set(names)].map(name => catalog.buckets.get(name))
+    byService.set(service, (found = { index, bucketCalendars: buckets.flatMap(calendarsOf) }))
+  }
+  return found
+}
+
+function serviceCalendars(catalog: Catalog, { calendars }: Ready, service: string): readonly string[] {
+  let found = calendars.get(service)
+  if (!found) {
+    const money = [...catalog.buckets.values()].filter(({ unit }) => unit === 'money')
+    const counters = [...catalog.counters.values()].filter(({ tiers }) => !tiers)
+    const fitting = [...money, ...counters].filter(({ where: { services } }) => !services || services.has(service))
+    calendars.set(service, (found = fitting.flatMap(calendarsOf)))
+  }
+  return found
+}
+
+const calendarsOf = (filter: { readonly where: Conditions } | undefined): string[] => [...(filter?.where.when ?? [])]
+
+/** `rate`: the name in the rule. */
+function walk(
+  offers: readonly Offer[],
+  indexes: readonly RuleIndex[],
+  line: Line,
+  active: ReadonlySet<string>,
+): Omit<Walked, 'rate' | 'overridden'> & { readonly rate: string | undefined } {
+  const found: Found[] = []
+  const passed: Passed[] = []
+  const before = new Set<string>()
+  for (const [place, offer] of offers.entries()) {
+    const index = indexes[place]!
+    const rule = index.first(line, active)
+    if (!rule) {
+      passed.push(passedOver(offer, index, line, active))
+      continue
+    }
+    found.push({ offer, rule })
+    const { effect } = rule
+    if (effect.kind !== 'use') return { found, before: [...before], after: [], end: effect, rate: undefined, passed }
+    for (const bucket of effect.buckets) before.add(bucket)
+    if (effect.rate === undefined) continue
+    const after = effect.afterRate.filter(bucket => !before.has(bucket))
+    return { found, before: [...before], after, end: undefined, rate: effect.rate, passed }
+  }
+  return { found, before: [...before], after: [], end: undefined, rate: undefined, passed }
+}
+
+function passedOver(offer: Offer, index: RuleIndex, line: Line, active: ReadonlySet<string>): Passed {
+  const misses = index.rules.slice(0, missesTold).map(({ position, place, where }) => ({
+    ...{ rule: position, place, fails: failing(where, line, active)! },
+  }))
+  return { offer: offer.name, rules: index.rules.length, misses }
+}
+
+/** `payg#1 zone, payg#2 when; bundle: no rule for it`. */
+function whyUnrated(passed: readonly Passed[], unknownOffers: readonly string[]): string {
+  const words = passed.map(({ offer, rules, misses }) => {
+    if (misses.length === 0) return `${offer}: no rule for the service`
+    const more = rules > misses.length ? ` and ${rules - misses.length} more` : ''
+    return misses.map(({ rule, fails }) => `${offer}#${rule} ${fails}`).join(', ') + more
+  })
+  words.push(...unknownOffers.slice(0, missesTold).map(offer => `${offer}: not in the catalog`))
+  return words.join('; ') || 'no offer'
+}
+
+/** What an account pays where a rule says `name`, and while its overrides do not change that. */
+function rateAt(
+  { catalog, ready, overrides }: MatchInput,
+  name: string | undefined,
+  at: Millis,
+): { rate: Rate | undefined; since: Millis; until: Millis } {
+  const ruled = name === undefined ? undefined : catalog.rates.get(name)
+  let [since, until] = [-Infinity, Infinity]
+  if (!ruled) return { rate: ruled, since, until }
+  /** Of one rate, the first in force; the others bound it. */
+  const inForce = (rate: string, kind: 'price' | 'instead'): RateOverride | undefined => {
+    let found: RateOverride | undefined
+    for (const override of overrides) {
+      if (override.rate !== rate || override[kind] === undefined) continue
+      const { from = -Infinity, until: end = Infinity } = override
+      for (const edge of [from, end]) {
+        if (edge <= at) since = Math.max(since, edge)
+        else until = Math.min(until, edge)
+      }
+      if (from <= at && at < end) found ??= override
+    }
+    return found
+  }
+  const other = catalog.rates.get(inForce(ruled.name, 'instead')?.instead ?? '')
+  const rate = other?.unit === ruled.unit ? other : ruled
+  const price = inForce(rate.name, 'price')?.price
+  return { rate: (price === undefined ? undefined : pricedRate(ready, rate, price)) ?? rate, since, until }
+}
+
+/** Undefined when the price cannot be: the rate has tiers, or it would not be exact. */
+function pricedRate({ priced }: Ready, { id, terms }: Rate, price: Micros): Rate | undefined {
+  const key = `${id} ${price}`
+  if (!priced.has(key)) {
+    const [tier, ...more] = terms.tiers
+    const outcome =
+      tier && more.length === 0 ? compileRate({ ...terms, tiers: [{ ...tier, amount: price }] }) : undefined
+    remember(priced, key, outcome && 'rate' in outcome ? outcome.rate : undefined)
+  }
+  return priced.get(key)
 }
 
 /** The buckets that somebody gets with an offer who gets it `now`. Undefined: no such offer. */
 export function newBuckets(catalog: Catalog, offer: string, now: Millis): GrantedBucket[] | undefined {
-  return catalog.offers.get(offer)?.grants.map(grant => ({
-    name: grant.bucket,
-    unit: catalog.buckets.get(grant.bucket)!.unit,
-    amount: grant.amount,
-    priority: grant.priority,
-    until: grant.expires === undefined ? undefined : now + grant.expires,
-    origin: offer,
-  }))
+  return catalog.offers.get(offer)?.grants.map(grant => newBucket(catalog, offer, grant, now))
+}
+
+function newBucket(catalog: Catalog, offer: string, grant: Grant, now: Millis): GrantedBucket {
+  const { bucket, amount, priority, paid, blocker, warn, rollover } = grant
+  const { from, end } = grant.life
+  const { unit } = catalog.buckets.get(bucket)!
+  return {
+    ...{ name: bucket, unit, amount, priority, until: endAt(end, now), origin: offer },
+    ...(from !== undefined && { from }),
+    ...(end.kind === 'after' && end.start === 'use' && { life: end.after }),
+    ...(paid && { paid }),
+    ...(blocker && { blocker }),
+    ...(warn.length > 0 && { warn }),
+    ...(rollover && {
+      rollover: { min: rollover.min, max: rollover.max, lifeMs: rollover.life, priority: rollover.priority },
+    }),
+  }
+}
+
+function endAt(end: Grant['life']['end'], now: Millis): Millis | undefined {
+  switch (end.kind) {
+    case 'never':
+      return undefined
+    case 'at':
+      return end.at
+    case 'after':
+      return end.start === 'grant' ? now + end.after : undefined
+    case 'period':
+      return endOfPeriod(end.reset, end.timezone, now)
+  }
 }

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { loadCatalog } from '../../src/rating/load.js'
-import { findService, newBuckets, programFor } from '../../src/rating/match.js'
+import { findService, newBuckets, programFor, type Subject } from '../../src/rating/match.js'
 import { priceOf } from '../../src/rating/price.js'
 import { parseMoney, units } from '../../src/units.js'
 
@@ -12,6 +12,10 @@ const { catalog } = outcome
 const [data, voice, sms] = ['12.32251@3gpp.org', '12.32260@3gpp.org', '12.32274@3gpp.org'].map(context =>
   findService(catalog, context)!,
 )
+
+const having = (offer: string): Subject => ({
+  ...{ subscriptions: [{ id: '1', offer, since: 0 }], account: new Map(), subscriber: new Map(), overrides: [] },
+})
 
 t.test('the example catalog charges what it is documented to charge', t => {
   const table = [
@@ -27,17 +31,14 @@ t.test('the example catalog charges what it is documented to charge', t => {
   ]
   for (const { offer, service, group, buckets, use, cost } of table) {
     const line = { ratingGroup: group, serviceIdentifiers: [] }
-    const { program } = programFor(catalog, [{ id: '1', offer, since: 0 }], service!, line)
+    const { program } = programFor(catalog, having(offer), service!, line, 0)
     const what = `${offer}, ${service!.name}, ${group ?? 'no group'}`
     t.match(program, { kind: 'pay', buckets }, what)
     t.equal(priceOf(units(use), program.rate!, true), parseMoney(cost), what)
   }
   for (const offer of ['payg', 'bundle-5gb']) {
     const kindOf = (ratingGroup: number): string => {
-      const { program } = programFor(catalog, [{ id: '1', offer, since: 0 }], data!, {
-        ratingGroup,
-        serviceIdentifiers: [],
-      })
+      const { program } = programFor(catalog, having(offer), data!, { ratingGroup, serviceIdentifiers: [] }, 0)
       return `${program.kind} ${program.code}`
     }
     t.same([30, 40, 50].map(kindOf), ['free 0', 'deny 4010', 'unrated 5031'], offer)
@@ -46,10 +47,7 @@ t.test('the example catalog charges what it is documented to charge', t => {
 })
 
 t.test('data is granted 10 MB at a time, reported at 20 % left, for an hour, and then terminated', t => {
-  const { program } = programFor(catalog, [{ id: '1', offer: 'payg', since: 0 }], data!, {
-    ratingGroup: 10,
-    serviceIdentifiers: [],
-  })
+  const { program } = programFor(catalog, having('payg'), data!, { ratingGroup: 10, serviceIdentifiers: [] }, 0)
   t.match(program, { quota: { size: 10_000_000n, min: 100_000n, max: 100_000_000n }, validity: 3_600 })
   t.equal(program.text.split(' ')[6], '3600,20,terminate')
   t.end()

@@ -1,0 +1,275 @@
+/** From what matches a line to its charging program: the text that lua/charge.lua reads (program.ts), and what it means. */
+import type { BucketKind, Catalog, Conditions, Counter, Offer, QuotaTerms, Rate, Rule, Service } from './catalog.js'
+import { failing, showConditions, type ConditionName, type Line } from './conditions.js'
+import { describeRate, formatRate, shortHash } from './price.js'
+import type { Program } from './program.js'
+
+/** An offer's first matching rule. */
+export interface Found {
+  readonly offer: Offer
+  readonly rule: Rule
+}
+
+/** A rule that does not match, and the first of its conditions that does not hold. */
+export interface Miss {
+  readonly rule: number
+  readonly place: string
+  readonly fails: ConditionName
+}
+
+/** An offer without a matching rule: its rules for the service, as far as they are told. */
+export interface Passed {
+  readonly offer: string
+  /** How many rules it has for the service. */
+  readonly rules: number
+  readonly misses: readonly Miss[]
+}
+
+/** What the walk through the offers found for a line. */
+export interface Walked {
+  readonly found: readonly Found[]
+  /** Buckets that are named before the rate, and behind it, each once. */
+  readonly before: readonly string[]
+  readonly after: readonly string[]
+  readonly end: { readonly kind: 'free' | 'deny'; readonly code: number } | undefined
+  readonly rate: Rate | undefined
+  /** The rate that the rule names, where the account has another, or another price. */
+  readonly overridden: string | undefined
+  readonly passed: readonly Passed[]
+}
+
+/** What a program means: `description` of Program, as JSON. Amounts are digits. */
+export interface ProgramDescription {
+  readonly service: string
+  readonly kind: Program['kind']
+  readonly rules: readonly {
+    readonly offer: string
+    readonly rule: number
+    /** `file:line`. */
+    readonly place?: string
+    readonly where: Readonly<Record<string, unknown>>
+    readonly effect: string
+  }[]
+  readonly rate?: { readonly name: string; readonly id: string; readonly words: string; readonly insteadOf?: string }
+  readonly buckets?: readonly {
+    readonly name: string
+    readonly unit: string
+    readonly pays: 'before' | 'after'
+    readonly each: string
+    readonly takes: string
+  }[]
+  /** Buckets that a rule names, and whose own conditions the line does not meet. */
+  readonly unfit?: readonly { readonly name: string; readonly fails: ConditionName }[]
+  /** Money buckets that may pay the rate. */
+  readonly money?: readonly string[]
+  readonly counters?: readonly { readonly name: string; readonly counts: 'units' | 'money' | 'tiers' }[]
+  /** Of lines without a rule: what was tried. */
+  readonly passed?: readonly Passed[]
+}
+
+/** DIAMETER_RATING_FAILED: no rule matches. */
+const ratingFailed = 5031
+
+interface Payer {
+  readonly name: string
+  readonly kind: BucketKind
+  readonly each: bigint
+  readonly takes: bigint
+}
+
+interface Counted {
+  readonly counter: Counter
+  readonly what: 'u' | 'm' | 't'
+}
+
+/** Compiles what was found for a line while these calendars are in force. */
+export function compileProgram(
+  catalog: Catalog,
+  service: Service,
+  line: Line,
+  active: ReadonlySet<string>,
+  walked: Walked,
+): Program {
+  const fit = (name: string): ConditionName | undefined => unfitness(catalog, name, line, active)
+  const named = [...walked.before, ...walked.after]
+  const payers = (names: readonly string[]): Payer[] =>
+    names.filter(name => fit(name) === undefined).flatMap(name => payerOf(catalog, name, service))
+  const kind = kindOf(walked, payers(walked.before))
+  const paying = kind === 'pay'
+  const [before, after] = paying ? [payers(walked.before), payers(walked.after)] : [[], []]
+  const rate = paying ? walked.rate : undefined
+  const parts: Parts = {
+    ...{ service, kind, walked, before, after, rate },
+    code: kind === 'unrated' ? ratingFailed : kind === 'pay' ? 0 : (walked.end?.code ?? 0),
+    money: rate ? moneyBuckets(catalog, line, active) : [],
+    counters: paying ? countersOf(catalog, service, line, active, rate) : [],
+    unfit: paying
+      ? named.flatMap(name => {
+          const fails = fit(name)
+          return fails === undefined ? [] : [{ name, fails }]
+        })
+      : [],
+  }
+  return writeProgram(parts)
+}
+
+/** Ours: `free` below buckets frees the whole line, and the buckets stay untouched. A `deny` below buckets only ends the list. */
+function kindOf({ found, end }: Walked, before: readonly Payer[]): Program['kind'] {
+  if (found.length === 0) return 'unrated'
+  if (end?.kind === 'free') return 'free'
+  return end?.kind === 'deny' && before.length === 0 ? 'deny' : 'pay'
+}
+
+function unfitness(catalog: Catalog, name: string, line: Line, active: ReadonlySet<string>): ConditionName | undefined {
+  const bucket = catalog.buckets.get(name)
+  // Money pays rates, wherever the rules name it.
+  if (!bucket || bucket.unit === 'money') return undefined
+  return bucket.pays.has(line.service) ? failing(bucket.where, line, active) : 'service'
+}
+
+function payerOf(catalog: Catalog, name: string, service: Service): Payer[] {
+  const kind = catalog.buckets.get(name)
+  const pays = kind?.pays.get(service.name)
+  return kind && pays && kind.unit !== 'money' ? [{ name, kind, each: pays.each, takes: pays.takes }] : []
+}
+
+const moneyBuckets = ({ buckets }: Catalog, line: Line, active: ReadonlySet<string>): string[] =>
+  [...buckets.values()]
+    .filter(({ unit, where }) => unit === 'money' && failing(where, line, active) === undefined)
+    .map(({ name }) => name)
+
+/** The counter of the rate's tiers, and what counts this line's usage: in units of its service, or in money where it costs any. */
+function countersOf(
+  { counters }: Catalog,
+  service: Service,
+  line: Line,
+  active: ReadonlySet<string>,
+  rate: Rate | undefined,
+): Counted[] {
+  const counted: Counted[] = []
+  for (const counter of counters.values()) {
+    if (counter.tiers) {
+      if (counter.name === rate?.counter) counted.push({ counter, what: 't' })
+    } else if (failing(counter.where, line, active) === undefined) {
+      if (counter.unit === 'money') {
+        if (rate) counted.push({ counter, what: 'm' })
+      } else if (counter.unit === service.unit) counted.push({ counter, what: 'u' })
+    }
+  }
+  return counted
+}
+
+interface Parts {
+  readonly service: Service
+  readonly kind: Program['kind']
+  readonly code: number
+  readonly walked: Walked
+  readonly before: readonly Payer[]
+  readonly after: readonly Payer[]
+  readonly rate: Rate | undefined
+  readonly money: readonly string[]
+  readonly counters: readonly Counted[]
+  readonly unfit: readonly { readonly name: string; readonly fails: ConditionName }[]
+}
+
+/** The text's fields and their order are program.ts's. */
+function writeProgram(parts: Parts): Program {
+  const { service, kind, code, walked, before, after, rate, money, counters } = parts
+  const { quota, validity, finalUnit, threshold } = termsOf(service, walked.found)
+  const rule = walked.found.map(({ offer, rule: { position } }) => `${offer.name}#${position}`).join('+') || '-'
+  const written = rate ? formatRate(rate) : { rate: '-', tiers: '-' }
+  const fields = [
+    service.unit,
+    service.name,
+    rule,
+    validity,
+    `${validity},${threshold},${finalUnit}`,
+    [quota.size, quota.min, quota.max, quota.target].join(','),
+    before.map(payerText).join(',') || '-',
+    written.rate,
+    written.tiers,
+    after.map(payerText).join(',') || '-',
+    money.join(',') || '-',
+    counters.map(counterText).join(';') || '-',
+    code,
+  ].join(' ')
+  // Places move with each edit above them; what they say is the same.
+  const id = shortHash(`${kind} ${fields}\n${JSON.stringify(describe(parts, false))}`)
+  return {
+    ...{ kind, id, text: `${kind} ${id} ${fields}`, unit: service.unit, service: service.name, rule, validity, quota },
+    buckets: before.map(({ name }) => name),
+    afterRate: after.map(({ name }) => name),
+    money,
+    rate,
+    counters: counters.map(({ counter }) => counter.name),
+    code,
+    description: JSON.stringify(describe(parts, true)),
+  }
+}
+
+/** The first rule's offer says how large grants are: its buckets pay first. */
+function termsOf(
+  service: Service,
+  found: readonly Found[],
+): { quota: Program['quota']; validity: number; threshold: number; finalUnit: string } {
+  const offer = found[0]?.offer
+  const { size, min, max, target, validity, threshold }: QuotaTerms = offer?.quotas.get(service.name) ?? service.quota
+  return { quota: { size, min, max, target }, validity, threshold, finalUnit: offer?.finalUnit ?? 'terminate' }
+}
+
+const payerText = ({ name, each, takes }: Payer): string =>
+  each === 1n && takes === 1n ? name : `${name}~${each}~${takes}`
+
+function counterText({ counter, what }: Counted): string {
+  const { name, then, per, limit, steps } = counter
+  return [name, what, then[0], per[0], limit ?? '-', steps.join('.') || '-'].join(',')
+}
+
+function describe(parts: Parts, places: boolean): ProgramDescription {
+  const { service, kind, walked, before, after, rate, money, counters, unfit } = parts
+  const paid = (payers: readonly Payer[], pays: 'before' | 'after'): NonNullable<ProgramDescription['buckets']> =>
+    payers.map(({ name, kind: { unit }, each, takes }) => ({
+      ...{ name, unit, pays, each: String(each), takes: String(takes) },
+    }))
+  const buckets = [...paid(before, 'before'), ...paid(after, 'after')]
+  const { overridden: insteadOf } = walked
+  const counts = { u: 'units', m: 'money', t: 'tiers' } as const
+  return {
+    service: service.name,
+    kind,
+    rules: walked.found.map(({ offer, rule: { position, place, where, effect } }) => ({
+      offer: offer.name,
+      rule: position,
+      ...(places && { place }),
+      where: showConditions(where),
+      effect: effectText(effect),
+    })),
+    ...(rate && {
+      rate: { name: rate.name, id: rate.id, words: describeRate(rate), ...(insteadOf !== undefined && { insteadOf }) },
+    }),
+    ...(buckets.length > 0 && { buckets }),
+    ...(unfit.length > 0 && { unfit }),
+    ...(money.length > 0 && { money }),
+    ...(counters.length > 0 && {
+      counters: counters.map(({ counter: { name }, what }) => ({ name, counts: counts[what] })),
+    }),
+    ...(kind === 'unrated' && { passed: places ? walked.passed : withoutPlaces(walked.passed) }),
+  }
+}
+
+const withoutPlaces = (passed: readonly Passed[]): Passed[] =>
+  passed.map(each => ({ ...each, misses: each.misses.map(miss => ({ ...miss, place: '' })) }))
+
+/** As a rule writes it: `use data-5gb, data-payg`. */
+function effectText(effect: Rule['effect']): string {
+  if (effect.kind !== 'use') return effect.code === 0 ? effect.kind : `${effect.kind} ${effect.code}`
+  const { buckets, rate, afterRate } = effect
+  return `use ${[...buckets, ...(rate === undefined ? [] : [rate]), ...afterRate].join(', ')}`
+}
+
+/** All conditions of a catalog, to know which values they name. */
+export function* conditionsOf({ offers, buckets, counters }: Catalog): Generator<Conditions> {
+  for (const { rules } of offers.values()) for (const { where } of rules) yield where
+  for (const { where } of buckets.values()) yield where
+  for (const { where } of counters.values()) yield where
+}

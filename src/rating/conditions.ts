@@ -1,0 +1,218 @@
+/**
+ * Whether a line is what a condition asks for (semantics.md section 5: an absent condition matches everything), and which
+ * lines no condition of a catalog can tell apart.
+ */
+import { ratTypes, type Catalog, type Condition, type Conditions } from './catalog.js'
+import { findZone } from './zones.js'
+
+/** What a request says of a line, as it was sent. */
+export interface LineFacts {
+  readonly ratingGroup?: number | undefined
+  readonly serviceIdentifiers: readonly number[]
+  /** MCC and MNC, 5 or 6 digits. */
+  readonly plmn?: string | undefined
+  /** Digits. */
+  readonly called?: string | undefined
+  readonly apn?: string | undefined
+  /** Number of 3GPP-RAT-Type. */
+  readonly rat?: string | undefined
+}
+
+/** A line as conditions see it. */
+export interface Line {
+  readonly service: string
+  readonly ratingGroup: number | undefined
+  readonly serviceIdentifiers: readonly number[]
+  /** Name, or `none`. */
+  readonly zone: string
+  readonly destination: string
+  /** Lower case. */
+  readonly apn: string | undefined
+  /** Name, or number where it has none. */
+  readonly rat: string | undefined
+  readonly account: ReadonlyMap<string, string>
+  readonly subscriber: ReadonlyMap<string, string>
+}
+
+/** As the catalog's YAML calls them. */
+export type ConditionName =
+  | 'service'
+  | 'ratingGroup'
+  | 'serviceIdentifier'
+  | 'zone'
+  | 'destination'
+  | 'apn'
+  | 'rat'
+  | 'when'
+  | 'account'
+  | 'subscriber'
+
+/** What `zone` and `destination` of a line are that has none, and what conditions call it. */
+const none = 'none'
+
+/** The first condition that a line does not meet; undefined: it meets all. `active`: the calendars in force. */
+export function failing(where: Conditions, line: Line, active: ReadonlySet<string>): ConditionName | undefined {
+  if (where.services && !where.services.has(line.service)) return 'service'
+  if (where.ratingGroup && !holdsGroup(where.ratingGroup, line.ratingGroup)) return 'ratingGroup'
+  if (where.serviceIdentifier && !holdsAll(where.serviceIdentifier, line.serviceIdentifiers)) return 'serviceIdentifier'
+  if (where.zones && !where.zones.has(line.zone)) return 'zone'
+  if (where.destinations && !where.destinations.has(line.destination)) return 'destination'
+  if (where.apns && !holdsApn(where.apns, line.apn)) return 'apn'
+  if (where.rats && (line.rat === undefined || !where.rats.has(line.rat))) return 'rat'
+  if (where.when && !holdsAny(where.when, active)) return 'when'
+  if (where.account && !holdsAttributes(where.account, line.account)) return 'account'
+  if (where.subscriber && !holdsAttributes(where.subscriber, line.subscriber)) return 'subscriber'
+  return undefined
+}
+
+const holdsGroup = (condition: Condition, group: number | undefined): boolean =>
+  group === undefined ? condition.none : condition.values.has(group)
+
+/** A line is charged as one: it is in the condition with all of its identifiers. */
+const holdsAll = (condition: Condition, values: readonly number[]): boolean =>
+  values.length === 0 ? condition.none : values.every(value => condition.values.has(value))
+
+function holdsAny(names: ReadonlySet<string>, active: ReadonlySet<string>): boolean {
+  for (const name of names) if (active.has(name)) return true
+  return false
+}
+
+function holdsApn(apns: ReadonlySet<string>, apn: string | undefined): boolean {
+  if (apn === undefined) return false
+  if (apns.has(apn)) return true
+  for (const pattern of apns) if (pattern.endsWith('*') && apn.startsWith(pattern.slice(0, -1))) return true
+  return false
+}
+
+function holdsAttributes(
+  wanted: ReadonlyMap<string, ReadonlySet<string>>,
+  attributes: ReadonlyMap<string, string>,
+): boolean {
+  for (const [key, values] of wanted) {
+    const value = attributes.get(key)
+    if (value === undefined || !values.has(value)) return false
+  }
+  return true
+}
+
+/** The values that conditions of a catalog name. Lines that differ in others only are all the same to it. */
+export class Named {
+  private readonly zones = new Set<string>()
+  private readonly destinations = new Set<string>()
+  private readonly rats = new Set<string>()
+  private readonly apns = new Set<string>()
+  /** Patterns without their `*`. */
+  private readonly apnStems = new Set<string>()
+  private readonly account = new Map<string, Set<string>>()
+  private readonly subscriber = new Map<string, Set<string>>()
+
+  constructor(
+    private readonly catalog: Catalog,
+    conditions: Iterable<Conditions>,
+  ) {
+    for (const where of conditions) {
+      addAll(this.zones, where.zones)
+      addAll(this.destinations, where.destinations)
+      addAll(this.rats, where.rats)
+      for (const apn of where.apns ?? []) {
+        if (apn.endsWith('*')) this.apnStems.add(apn.slice(0, -1))
+        else this.apns.add(apn)
+      }
+      addAttributes(this.account, where.account)
+      addAttributes(this.subscriber, where.subscriber)
+    }
+  }
+
+  /** What nothing asks for is not looked up. */
+  lineOf(service: string, facts: LineFacts, account: Line['account'], subscriber: Line['subscriber']): Line {
+    const { catalog } = this
+    const { ratingGroup, serviceIdentifiers, plmn, called, apn, rat } = facts
+    const destination =
+      called === undefined || this.destinations.size === 0 ? undefined : catalog.destinations.find(called)
+    return {
+      ...{ service, ratingGroup, serviceIdentifiers, account, subscriber },
+      zone: (this.zones.size === 0 ? undefined : findZone(catalog.zones, plmn)) ?? none,
+      destination: destination ?? none,
+      apn: this.apns.size + this.apnStems.size === 0 ? undefined : apn?.toLowerCase(),
+      rat: this.rats.size === 0 || rat === undefined ? undefined : (ratTypes[rat] ?? rat),
+    }
+  }
+
+  /** The same for lines that match the same rules, attributes apart. */
+  classOf({ ratingGroup, serviceIdentifiers, zone, destination, apn, rat }: Line): string {
+    const { ratingGroups, serviceIdentifiers: identifiers } = this.catalog.memo
+    const group = ratingGroup === undefined ? '-' : ratingGroups.has(ratingGroup) ? ratingGroup : '*'
+    const ids =
+      serviceIdentifiers.length === 0
+        ? '-'
+        : serviceIdentifiers.every(id => identifiers.has(id))
+          ? serviceIdentifiers.join(',')
+          : '*'
+    const places = `${classIn(this.zones, zone)}|${classIn(this.destinations, destination)}`
+    return `${group}|${ids}|${places}|${this.apnClass(apn)}|${rat === undefined ? '-' : classIn(this.rats, rat)}`
+  }
+
+  /** The same for subscribers whose attributes no rule tells apart. */
+  attributesClass(account: Line['account'], subscriber: Line['subscriber']): string {
+    const classes = (named: ReadonlyMap<string, ReadonlySet<string>>, attributes: Line['account']): unknown[] =>
+      [...named].map(([key, values]) => {
+        const value = attributes.get(key)
+        return value !== undefined && values.has(value) ? value : 0
+      })
+    return JSON.stringify([...classes(this.account, account), ...classes(this.subscriber, subscriber)])
+  }
+
+  /** JSON members for the ledger: where the line was, as far as some condition asks for it. */
+  factsOf(line: Line, { plmn, called }: LineFacts): string {
+    let facts = ''
+    const add = (name: string, value: string): void => {
+      facts += `${facts && ','}"${name}":${JSON.stringify(value)}`
+    }
+    if (plmn !== undefined && this.zones.size > 0) add('zone', line.zone)
+    if (called !== undefined && this.destinations.size > 0) add('destination', line.destination)
+    if (line.apn !== undefined) add('apn', line.apn)
+    if (line.rat !== undefined) add('rat', line.rat)
+    return facts
+  }
+
+  private apnClass(apn: string | undefined): string {
+    if (apn === undefined) return '-'
+    const exact = this.apns.has(apn) ? apn : '*'
+    let stems = ''
+    for (const stem of this.apnStems) if (apn.startsWith(stem)) stems += ` ${stem}`
+    return exact + stems
+  }
+}
+
+const classIn = (named: ReadonlySet<string>, value: string): string => (named.has(value) ? value : '*')
+
+function addAll<T>(into: Set<T>, values: Iterable<T> | undefined): void {
+  for (const value of values ?? []) into.add(value)
+}
+
+function addAttributes(into: Map<string, Set<string>>, wanted: Conditions['account']): void {
+  for (const [key, values] of wanted ?? []) {
+    const known = into.get(key) ?? new Set<string>()
+    addAll(known, values)
+    into.set(key, known)
+  }
+}
+
+/** Conditions as the catalog's YAML writes them, as JSON data. */
+export function showConditions(where: Conditions): Record<string, unknown> {
+  const numbers = (condition: Condition): unknown[] => [...condition.values, ...(condition.none ? [none] : [])]
+  const attributes = (wanted: ReadonlyMap<string, ReadonlySet<string>>): unknown =>
+    Object.fromEntries([...wanted].map(([key, values]) => [key, [...values]]))
+  return {
+    ...(where.services && { service: [...where.services] }),
+    ...(where.ratingGroup && { ratingGroup: numbers(where.ratingGroup) }),
+    ...(where.serviceIdentifier && { serviceIdentifier: numbers(where.serviceIdentifier) }),
+    ...(where.zones && { zone: [...where.zones] }),
+    ...(where.destinations && { destination: [...where.destinations] }),
+    ...(where.apns && { apn: [...where.apns] }),
+    ...(where.rats && { rat: [...where.rats] }),
+    ...(where.when && { when: [...where.when] }),
+    ...(where.account && { account: attributes(where.account) }),
+    ...(where.subscriber && { subscriber: attributes(where.subscriber) }),
+  } satisfies Partial<Record<ConditionName, unknown>>
+}
