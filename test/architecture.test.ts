@@ -44,6 +44,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   commander: ['ocsctl'],
   fastify: ['admin'],
   ioredis: ['balance'],
+  luxon: ['rating'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
   yaml: ['config', 'diameter'],
