@@ -129,6 +129,16 @@ export class Quotes {
   }
 }
 
+interface QuotedAnswer {
+  readonly granted: bigint
+  readonly refusal: string | undefined
+  readonly switchAt: Millis | undefined
+  /** Seconds. */
+  readonly validity: number
+}
+
+const second = 1_000
+
 class QuotedSession {
   private readonly entries: string[] = []
   private readonly programs = new Map<string, Program>()
@@ -162,20 +172,22 @@ class QuotedSession {
     let result = 'granted'
     let answer = await this.request('I', at, 0n, left)
     for (let i = 0; i < mostRequests; i++) {
-      const { granted, refusal, switchAt } = answer
+      const { granted, refusal, switchAt, validity } = answer
       if (refusal !== undefined) result = refusal
       if (granted === 0n || left === 0n) break
-      // Up to the grant's end, and not past a switch: what comes then has its own price.
+      // Up to the grant's end, and not past a switch (what comes then has its own price) or its validity.
       const most = granted < left ? granted : left
-      const room = switchAt === undefined ? most : this.unitsUntil(at, switchAt)
+      const bound = Math.min(switchAt ?? Infinity, at + validity * second)
+      const room = this.unitsUntil(at, bound)
       const count = room < most ? (room > 0n ? room : 1n) : most
       at += this.durationOf(count)
-      if (switchAt !== undefined && room < most && at < switchAt) at = switchAt
+      if (room < most && at < bound) at = bound
       left -= count
       used += count
       answer = await this.request('U', at, count, left === 0n ? undefined : left)
     }
-    await this.request('T', at, 0n, undefined)
+    // What was refused from the beginning has no session.
+    if (used > 0n || answer.refusal === undefined) await this.request('T', at, 0n, undefined)
     const programs = [...this.programs.values()]
     return {
       result,
@@ -206,7 +218,7 @@ class QuotedSession {
     at: Millis,
     used: bigint,
     asked: bigint | undefined,
-  ): Promise<{ granted: bigint; refusal: string | undefined; switchAt: Millis | undefined }> {
+  ): Promise<QuotedAnswer> {
     const { balance, config, catalog, service, use, whose, profile } = this
     const { unit } = service
     const none: UnitAmounts & UsedAmounts = {
@@ -259,11 +271,12 @@ class QuotedSession {
     return this.read(quote.outcome)
   }
 
-  private read(outcome: ChargeOutcome): { granted: bigint; refusal: string | undefined; switchAt: Millis | undefined } {
-    const refused = (refusal: string | undefined): ReturnType<QuotedSession['read']> => ({
+  private read(outcome: ChargeOutcome): QuotedAnswer {
+    const refused = (refusal: string | undefined): QuotedAnswer => ({
       granted: 0n,
       refusal,
       switchAt: undefined,
+      validity: 0,
     })
     if (outcome.status === 'too_large') throw new QuoteError('this is more than one line may carry')
     if (outcome.status !== 'answered') throw new QuoteError(`the quote was not answered: ${outcome.status}`)
@@ -275,7 +288,8 @@ class QuotedSession {
     const line = answer.lines[0]
     if (!line) return refused(undefined)
     if (line.is === 'granted' || line.is === 'free') {
-      return { granted: line.units, refusal: undefined, switchAt: 'switchAt' in line ? line.switchAt : undefined }
+      const { units: granted, terms, switchAt } = line
+      return { granted, refusal: undefined, switchAt, validity: terms.validity }
     }
     return refused(refusalOf(line))
   }

@@ -4,9 +4,8 @@
  */
 import type { Fault } from '../config/yaml.js'
 import type { ChargeState } from '../balance/balance.js'
-import type { Catalog, TariffTest } from '../rating/catalog.js'
-import { formatAmount } from '../units.js'
-import { formatMoney } from '../units.js'
+import type { BucketUnit, Catalog, TariffTest } from '../rating/catalog.js'
+import { formatAmount, formatMoney } from '../units.js'
 import { QuoteError, quotedSubscriber, type Quotes } from './quote.js'
 
 /** What a case came to. */
@@ -55,7 +54,8 @@ export async function playTariffTest(catalog: Catalog, quotes: Quotes, test: Tar
     state = played.state
     cost += played.cost
     result = played.result
-    for (const entry of played.entries) events.push(...eventsOf(catalog, entry))
+    const names = bucketNames(state)
+    for (const entry of played.entries) events.push(...eventsOf(catalog, entry, names))
   }
   return { cost, result, events, ...amountsOf(state) }
 }
@@ -77,15 +77,31 @@ function amountsOf({ account }: ChargeState): Omit<TariffTestResult, 'cost' | 'r
   return { balance: BigInt(money!), debt: BigInt(debt!), left, counters }
 }
 
-/** Events of a ledger entry in words: `day-roaming 80%`, `data-5gb 1 GB`, `main 1.00`. */
-export function eventsOf(catalog: Catalog, entry: string): string[] {
-  const { events = [], account } = JSON.parse(entry) as { events?: [string, string, number][]; account: string }
-  return events.map(([kind, name, level]) => {
-    if (kind === 'counter') return `${name.slice(0, name.lastIndexOf('.'))} ${level}%`
-    if (kind === 'money') return `${name} ${formatMoney(BigInt(level))}`
-    const bucket = catalog.buckets.get(name)
-    return `${name} ${bucket ? amountText(bucket.unit, BigInt(level)) : `${level} of ${account}`}`
+/** Names of an account's buckets by their ids. */
+function bucketNames({ account }: ChargeState): Map<string, string> {
+  const buckets = Object.entries(account).filter(([field]) => field.startsWith('bucket:'))
+  return new Map(buckets.map(([field, line]) => [field.slice('bucket:'.length), line.slice(0, line.indexOf(' '))]))
+}
+
+/**
+ * Events of a ledger entry in the words of a case: `day-roaming 80%`, `data-5gb 1GB`, `main 1.00`.
+ *
+ * @param names of the account's buckets, by their ids
+ */
+export function eventsOf(catalog: Catalog, entry: string, names: ReadonlyMap<string, string>): string[] {
+  const { events = [] } = JSON.parse(entry) as { events?: [string, string, number][] }
+  return events.map(([kind, subject, level]) => {
+    if (kind === 'counter') return `${subject.slice(0, subject.lastIndexOf('.'))} ${level}%`
+    if (kind === 'money') return `${subject} ${formatMoney(BigInt(level))}`
+    const name = names.get(subject) ?? subject
+    return `${name} ${writtenAmount(catalog.buckets.get(name)?.unit ?? 'units', BigInt(level))}`
   })
+}
+
+/** As catalogs write it: one word. */
+function writtenAmount(unit: BucketUnit, amount: bigint): string {
+  if (unit === 'events' || unit === 'units') return String(amount)
+  return formatAmount(unit, amount).replace(' min', 'm').replace(' ', '')
 }
 
 const amountText = (unit: string, amount: bigint): string =>
