@@ -65,7 +65,7 @@ t.test('each block is a catalog, and costs what is said', async t => {
   }
 })
 
-t.test('nothing is left out', async t => {
+t.test('nothing is left out', t => {
   t.same(
     blocks.map(({ title }) => title),
     Object.keys(cases),
@@ -74,4 +74,5 @@ t.test('nothing is left out', async t => {
   const linked = new Set([...guide.matchAll(/\(test\/tariffs\/([\w-]+)\.yaml\)/g)].map(([, name]) => name))
   const there = readdirSync('test/tariffs').map(name => name.replace('.yaml', ''))
   t.same([...linked].sort(), there.sort(), 'each tariff is shown where its kind is explained')
+  t.end()
 })

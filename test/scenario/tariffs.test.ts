@@ -4,12 +4,16 @@
  */
 import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import t, { type Test } from 'tap'
+import t from 'tap'
+import { DueLists } from '../../src/balance/due.js'
+import { Quotes } from '../../src/charging/quote.js'
+import { playTariffTest, runTariffTests, type TariffTestResult } from '../../src/charging/tariff-tests.js'
+import { systemClock } from '../../src/clock.js'
 import { formatFault } from '../../src/config/yaml.js'
-import type { Catalog } from '../../src/rating/catalog.js'
 import { loadCatalog } from '../../src/rating/load.js'
 import { aSeed, seeded } from '../support/load.js'
 import { startScenario } from '../support/scenario.js'
+import { chargingConfig, openStore, startStore } from '../support/store.js'
 import { differences, TariffPlay, type Manner } from '../support/tariff-play.js'
 
 const folder = fileURLToPath(new URL('../tariffs/', import.meta.url))
@@ -72,38 +76,62 @@ const kinds: Readonly<Record<string, string>> = {
 
 const manners: readonly Manner[] = ['by grants', 'whole', 'anywhere', 'anywhere']
 
-const files = readdirSync(folder).filter(name => name.endsWith('.yaml'))
+const tariffs = Object.entries(kinds).map(([kind, name]) => ({ kind, name, path: `${folder}${name}.yaml` }))
 
-t.test('every kind has its tariff, and every tariff is of a kind', async t => {
-  t.same([...new Set(Object.values(kinds))].sort(), files.map(name => name.replace('.yaml', '')).sort())
+/** Of a whole operator each. */
+const examples = readdirSync('config/examples').map(name => ({
+  kind: 'an example catalog',
+  name,
+  path: `config/examples/${name}`,
+}))
+const shipped = { kind: 'the shipped catalog', name: 'catalog', path: 'config/catalog' }
+
+const only = process.env['TARIFF']
+const played = [...tariffs, ...examples, shipped].filter(({ name }) => only === undefined || only === name)
+
+t.test('every kind has its tariff, and every tariff is of a kind', t => {
+  const files = readdirSync(folder).map(name => name.replace('.yaml', ''))
+  t.same([...new Set(Object.values(kinds))].sort(), files.sort())
+  t.end()
 })
 
 const random = seeded(aSeed(t))
-const only = process.env['TARIFF']
 
-for (const [kind, name] of Object.entries(kinds)) {
-  if (only !== undefined && only !== name) continue
-  t.test(`${kind} (${name}.yaml)`, async t => {
-    const file = `${folder}${name}.yaml`
-    const catalog = load(t, file)
-    if (!catalog) return
-    const scenario = await startScenario(t, 'flows', { catalog: file })
-    const play = new TariffPlay(t, scenario, await scenario.gateway(t), catalog)
-    for (const test of catalog.tests) {
-      for (const manner of manners) {
-        const found = await play.play(test, manner, random).catch((error: unknown) => String(error))
-        const wrong = typeof found === 'string' ? [found] : differences(test, found)
-        t.same(wrong, [], `${test.name}: played ${manner}`)
-        // Whoever does not care for refusals uses more, and owes it.
-        if (typeof found !== 'string' && found.cut) break
+t.test('quoted and played', async t => {
+  const { balance } = await startStore(t)
+  const quotes = new Quotes(balance, chargingConfig, systemClock)
+  for (const { kind, name, path } of played) {
+    await t.test(`${kind} (${name})`, async t => {
+      const outcome = loadCatalog(path)
+      const faults = 'faults' in outcome ? outcome.faults : []
+      t.same(faults.map(formatFault), [], 'the catalog has no fault')
+      if (!('catalog' in outcome)) return
+      const { catalog } = outcome
+      t.same((await runTariffTests(catalog, quotes)).map(formatFault), [], 'what is quoted is what is expected')
+      const scenario = await startScenario(t, 'flows', { catalog: path })
+      const due = new DueLists(await openStore(t, scenario.redis), systemClock)
+      const play = new TariffPlay(t, scenario, await scenario.gateway(t), catalog, due)
+      for (const test of catalog.tests) {
+        const quote = await playTariffTest(catalog, quotes, test)
+        for (const manner of manners) {
+          const found = await play.play(test, manner, random).catch((error: unknown) => String(error))
+          const wrong = typeof found === 'string' ? [found] : differences(test, found)
+          t.same(wrong, [], `${test.name}: played ${manner}`)
+          if (typeof found === 'string') break
+          t.same(essence(found), essence(quote), `${test.name}: played ${manner}, as it is quoted`)
+          // Whoever does not care for refusals uses more, and owes it.
+          if (found.cut) break
+        }
       }
-    }
-  })
-}
+    })
+  }
+})
 
-function load(t: Test, file: string): Catalog | undefined {
-  const outcome = loadCatalog(file)
-  const faults = 'faults' in outcome ? outcome.faults : []
-  t.same([...faults, ...outcome.warnings].map(formatFault), [], 'the tariff has no fault, and nothing to warn of')
-  return 'catalog' in outcome ? outcome.catalog : undefined
-}
+/** What a quote must say rightly, expected or not. */
+const essence = ({ cost, balance, debt, result, events }: TariffTestResult): Partial<TariffTestResult> => ({
+  cost,
+  balance,
+  debt,
+  result,
+  events: [...events].sort(),
+})

@@ -4,7 +4,9 @@
  */
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
-import { accountKey, journalKey, partitionOf } from '../../src/balance/keys.js'
+import { DueLists } from '../../src/balance/due.js'
+import { accountKey, dueKey, journalKey, partitionOf } from '../../src/balance/keys.js'
+import { eventsOf, type TariffTestResult } from '../../src/charging/tariff-tests.js'
 import { periodOf } from '../../src/rating/calendar.js'
 import type { Catalog, TariffTest, TariffUse } from '../../src/rating/catalog.js'
 import { newBuckets } from '../../src/rating/match.js'
@@ -15,16 +17,7 @@ import { grantedOf, switchOf } from '../../src/simulator/quota.js'
 import { units, type Millis, type UnitType } from '../../src/units.js'
 import type { Scenario } from './scenario.js'
 
-/** What came out, in the words of TariffTest's `expect`. */
-export interface Observed {
-  readonly cost: bigint
-  readonly balance: bigint
-  readonly debt: bigint
-  /** Of all buckets of a name together. */
-  readonly left: ReadonlyMap<string, bigint>
-  readonly counters: ReadonlyMap<string, bigint>
-  readonly result: string
-  readonly events: readonly string[]
+export interface Observed extends TariffTestResult {
   /** Something was granted and used, and then refused before all of it was. */
   readonly cut: boolean
 }
@@ -75,6 +68,7 @@ export class TariffPlay {
     private readonly scenario: Scenario,
     private readonly gateway: Gateway,
     private readonly catalog: Catalog,
+    private readonly due: DueLists,
   ) {
     this.redis = new Redis({ path: scenario.redis.socket })
     t.teardown(() => this.redis.disconnect())
@@ -87,14 +81,16 @@ export class TariffPlay {
    */
   async play(test: TariffTest, manner: Manner, random: () => number): Promise<Observed> {
     const { accounts } = this.scenario.daemon
-    this.set(test.at)
     const account = String(4_915_000_000_000 + ++this.accounts)
+    // Nobody uses anything before being there.
+    this.set(test.at - second)
     await this.open(account, test)
     const entries = new Map<number, Entry>()
     let result = 'granted'
     let cut = false
     for (const use of test.uses) {
       this.set(use.at)
+      await this.sweep(account)
       const session = new Session(this, this.gateway, this.catalog, account, use, manner, random)
       result = await session.run()
       cut ||= session.cut
@@ -107,6 +103,7 @@ export class TariffPlay {
     const left = new Map<string, bigint>()
     for (const { name, amount } of shown.buckets) left.set(name, (left.get(name) ?? 0n) + amount)
     const all = [...entries.values()]
+    const names = new Map(shown.buckets.map(({ id, name }) => [id, name]))
     return {
       cost: all.reduce((sum, { lines }) => sum + lines.reduce((part, { cost = 0 }) => part + BigInt(cost), 0n), 0n),
       balance: shown.money,
@@ -114,7 +111,7 @@ export class TariffPlay {
       left,
       counters: new Map(shown.counters.map(({ name, value }) => [name, value])),
       result,
-      events: all.flatMap(({ events = [] }) => events.map(eventName)),
+      events: all.flatMap(({ text }) => eventsOf(this.catalog, text, names)),
       cut,
     }
   }
@@ -153,19 +150,31 @@ export class TariffPlay {
       const changes = Object.fromEntries(subscriberAttributes)
       await accounts.setAttributes({ account, subscriber: '1', changes, actor: 'test' })
     }
+    if (counters.size === 0) return
+    const { since } = (await accounts.show(account))!.subscriptions[0]!
     const fields: Record<string, string> = {}
     for (const [name, value] of counters) {
       const { per, reset, timezone } = this.catalog.counters.get(name)!
-      const { start } = periodOf(reset, timezone, at, at)
+      const { start } = periodOf(reset, timezone, since, at)
       fields[`counter:${name}.${per === 'account' ? '0' : '1'}`] = `value ${value} held 0 period ${start}`
     }
-    if (counters.size > 0) await this.redis.hset(accountKey(this.partitionOf(account), account), fields)
+    await this.redis.hset(accountKey(this.partitionOf(account), account), fields)
+  }
+
+  /** Time has jumped: what the daemon's sweeper would have done on the way, it does now. */
+  private async sweep(account: string): Promise<void> {
+    const partition = this.partitionOf(account)
+    const now = this.scenario.clock.now()
+    for (const member of await this.redis.zrangebyscore(dueKey(partition), '-inf', now)) {
+      if (member.startsWith(`bucket ${account} `))
+        await this.due.expire(partition, member, now, this.scenario.clock.offsetMs, 0)
+    }
   }
 
   private async entries(account: string): Promise<Entry[]> {
     const stream = await this.redis.xrange(journalKey(this.partitionOf(account)), '-', '+')
     return stream
-      .map(([, fields]) => JSON.parse(fields[1]!) as Entry)
+      .map(([, fields]) => ({ ...(JSON.parse(fields[1]!) as Omit<Entry, 'text'>), text: fields[1]! }))
       .filter(entry => entry.account === account && entry.lines.length > 0)
   }
 
@@ -179,12 +188,8 @@ interface Entry {
   readonly account: string
   readonly seq: number
   readonly lines: readonly { readonly cost?: number }[]
-  readonly events?: readonly (readonly [kind: string, subject: string, mark: number])[]
+  readonly text: string
 }
-
-/** `day-roaming 80%` of a counter; of buckets and money what is left: `bucket 3-1 1000000`. */
-const eventName = ([kind, subject, mark]: readonly [string, string, number]): string =>
-  kind === 'counter' ? `${subject.replace(/\.\d+$/, '')} ${mark}%` : `${kind} ${subject} ${mark}`
 
 /** One session of a case. */
 class Session {
