@@ -1,8 +1,10 @@
 /** From what matches a line to its charging program: the text that lua/charge.lua reads (program.ts), and what it means. */
 import type { BucketKind, Catalog, Conditions, Counter, Offer, QuotaTerms, Rate, Rule, Service } from './catalog.js'
 import { failing, showConditions, type ConditionName, type Line } from './conditions.js'
+import { termsText } from './description.js'
 import { describeRate, formatRate, shortHash } from './price.js'
 import type { Program } from './program.js'
+import type { UnitType } from '../units.js'
 
 /** An offer's first matching rule. */
 export interface Found {
@@ -41,6 +43,7 @@ export interface Walked {
 /** What a program means: `description` of Program, as JSON. Amounts are digits. */
 export interface ProgramDescription {
   readonly service: string
+  readonly unit: UnitType
   readonly kind: Program['kind']
   readonly rules: readonly {
     readonly offer: string
@@ -50,7 +53,14 @@ export interface ProgramDescription {
     readonly where: Readonly<Record<string, unknown>>
     readonly effect: string
   }[]
-  readonly rate?: { readonly name: string; readonly id: string; readonly words: string; readonly insteadOf?: string }
+  readonly rate?: {
+    readonly name: string
+    readonly id: string
+    readonly words: string
+    /** RateTerms: an explanation does the sum with them. */
+    readonly terms: Readonly<Record<string, unknown>>
+    readonly insteadOf?: string
+  }
   readonly buckets?: readonly {
     readonly name: string
     readonly unit: string
@@ -62,7 +72,15 @@ export interface ProgramDescription {
   readonly unfit?: readonly { readonly name: string; readonly fails: ConditionName }[]
   /** Money buckets that may pay the rate. */
   readonly money?: readonly string[]
-  readonly counters?: readonly { readonly name: string; readonly counts: 'units' | 'money' | 'tiers' }[]
+  readonly counters?: readonly {
+    readonly name: string
+    readonly counts: 'units' | 'money' | 'tiers'
+    readonly unit: UnitType
+    readonly per: Counter['per']
+    /** Of the catalog: an account may have another one. */
+    readonly limit?: string
+    readonly then: Counter['then']
+  }[]
   /** Of lines without a rule: what was tried. */
   readonly passed?: readonly Passed[]
 }
@@ -236,6 +254,7 @@ function describe(parts: Parts, places: boolean): ProgramDescription {
   const counts = { u: 'units', m: 'money', t: 'tiers' } as const
   return {
     service: service.name,
+    unit: service.unit,
     kind,
     rules: walked.found.map(({ offer, rule: { position, place, where, effect } }) => ({
       offer: offer.name,
@@ -245,13 +264,19 @@ function describe(parts: Parts, places: boolean): ProgramDescription {
       effect: effectText(effect),
     })),
     ...(rate && {
-      rate: { name: rate.name, id: rate.id, words: describeRate(rate), ...(insteadOf !== undefined && { insteadOf }) },
+      rate: {
+        ...{ name: rate.name, id: rate.id, words: describeRate(rate), terms: termsText(rate) },
+        ...(insteadOf !== undefined && { insteadOf }),
+      },
     }),
     ...(buckets.length > 0 && { buckets }),
     ...(unfit.length > 0 && { unfit }),
     ...(money.length > 0 && { money }),
     ...(counters.length > 0 && {
-      counters: counters.map(({ counter: { name }, what }) => ({ name, counts: counts[what] })),
+      counters: counters.map(({ counter: { name, unit, per, limit, then }, what }) => ({
+        ...{ name, counts: counts[what], unit, per, then },
+        ...(limit !== undefined && { limit: String(limit) }),
+      })),
     }),
     ...(kind === 'unrated' && { passed: places ? walked.passed : withoutPlaces(walked.passed) }),
   }
