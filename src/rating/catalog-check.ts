@@ -1,6 +1,6 @@
 /** What a catalog may say and probably does not mean: rules that are never reached, hours and prefixes without a rule, and what nothing uses. */
 import { whereIs, type Fault, type Value } from '../config/yaml.js'
-import type { Condition, Conditions, Counter } from './catalog.js'
+import type { Condition, Conditions, Counter, Effect } from './catalog.js'
 import { complement, intersection, weekInForce, weekKinds, weekOf, weekText } from './catalog-times.js'
 import { covers } from './load-conditions.js'
 import { definedOf, shortList, type Draft, type Names } from './load-draft.js'
@@ -19,7 +19,7 @@ export interface Checked {
 export function warningsOf(checked: Checked): Fault[] {
   const warnings = unusedItems(checked)
   for (const offer of checked.offers) {
-    const index = new RuleIndex(offer.rules)
+    const index = new CoverIndex(offer.rules)
     warnings.push(...unreachableRules(offer.rules, index))
     warnings.push(...gapsInTheWeek(checked, offer, index))
     warnings.push(...overlappingCalendars(checked.draft, offer.rules))
@@ -77,7 +77,7 @@ function without(conditions: Conditions, key: 'when' | 'destinations'): Conditio
   return Object.fromEntries(Object.entries(conditions).filter(([name]) => name !== key))
 }
 
-function unreachableRules(rules: readonly DraftRule[], index: RuleIndex): Fault[] {
+function unreachableRules(rules: readonly DraftRule[], index: CoverIndex): Fault[] {
   return rules.flatMap(({ at, rule }) => {
     const cover = index
       .covering(rule.where)
@@ -88,17 +88,17 @@ function unreachableRules(rules: readonly DraftRule[], index: RuleIndex): Fault[
   })
 }
 
-/** Rules that end the walk at some hours, and no rule for the same at the others. Buckets alone leave those to other offers. */
-function gapsInTheWeek({ draft }: Checked, offer: DraftOffer, index: RuleIndex): Fault[] {
+/** Rules that end the walk at some hours, and no rule for the same at the others. */
+function gapsInTheWeek({ draft, offers }: Checked, offer: DraftOffer, index: CoverIndex): Fault[] {
   const calendars = definedOf(draft.calendars)
   const kinds = weekKinds([...calendars.values()], definedOf(draft.holidays))
   const told = new Set<string>()
   return offer.rules.flatMap(({ at, rule: { where, effect } }) => {
-    if (!where.when || (effect.kind === 'use' && effect.rate === undefined)) return []
+    if (!where.when || goesOn(effect)) return []
     const others = without(where, 'when')
     return servicesOf(draft, where).flatMap(service => {
       const key = `${service} ${canonicalText({ ...others, services: undefined })}`
-      if (told.has(key)) return []
+      if (told.has(key) || leftToOthers(offers, offer, service)) return []
       told.add(key)
       const narrow = { ...others, services: new Set([service]) }
       const alike = index.covering(narrow, 'when').filter(({ rule }) => covers(without(rule.where, 'when'), narrow))
@@ -113,10 +113,19 @@ function gapsInTheWeek({ draft }: Checked, offer: DraftOffer, index: RuleIndex):
       const hours = gaps.flatMap(each => (each.hours === undefined ? [] : [each.hours + each.label]))
       if (hours.length === 0) return []
       const message = `offer \`${offer.name}\`, service \`${service}\`: no rule like this for ${hours.join('; ')}`
-      return [warning(at, message, 'add a rule without `when` below, or leave these hours to another offer')]
+      return [warning(at, message, 'add a rule without `when` below, or leave these hours to an offer of larger rank')]
     })
   })
 }
+
+/** After buckets alone the next offer is asked. */
+const goesOn = (effect: Effect): boolean => effect.kind === 'use' && effect.rate === undefined
+
+/** An offer that is asked later has rules for the service: what this one says nothing of may be meant for it. */
+const leftToOthers = (offers: readonly DraftOffer[], { offer }: DraftOffer, service: string): boolean =>
+  offers.some(
+    other => other.offer.rank > offer.rank && other.rules.some(({ rule }) => rule.where.services?.has(service) ?? true),
+  )
 
 const servicesOf = (draft: Draft, { services }: Conditions): string[] => [...(services ?? draft.services.items.keys())]
 
@@ -143,14 +152,14 @@ function overlappingCalendars(draft: Draft, rules: readonly DraftRule[]): Fault[
   })
 }
 
-function unpricedDestinations({ draft, prefixes }: Checked, offer: DraftOffer, index: RuleIndex): Fault[] {
+function unpricedDestinations({ draft, offers, prefixes }: Checked, offer: DraftOffer, index: CoverIndex): Fault[] {
   const told = new Set<string>()
-  return offer.rules.flatMap(({ at, rule: { where } }) => {
-    if (!where.destinations) return []
+  return offer.rules.flatMap(({ at, rule: { where, effect } }) => {
+    if (!where.destinations || goesOn(effect)) return []
     const others = without(where, 'destinations')
     return servicesOf(draft, where).flatMap(service => {
       const key = `${service} ${canonicalText({ ...others, services: undefined })}`
-      if (told.has(key)) return []
+      if (told.has(key) || leftToOthers(offers, offer, service)) return []
       told.add(key)
       const narrow = { ...others, services: new Set([service]) }
       const alike = index
@@ -185,7 +194,7 @@ const pivots = [
 type Pivot = (typeof pivots)[number]
 
 /** Rules of an offer by a value that they ask for, so that of ten thousand only those are compared that may take the same lines. */
-class RuleIndex {
+class CoverIndex {
   readonly #byValue = new Map<Pivot, Map<string, DraftRule[]>>()
   readonly #others: DraftRule[] = []
 

@@ -100,7 +100,9 @@ export function readOffers(draft: Draft, rows: readonly Row<OfferGroup>[]): Draf
     if (!group) return []
     const { at, is } = group
     const rules = (is.rules ?? []).flatMap((item, position) => readRule(draft, item, position + 1))
-    if (!is.rules?.length) warn(draft, key, `the offer \`${name}\` has no rules`, 'all its use is refused with 5031')
+    // One that only gives something leaves the rules to others.
+    if (!is.rules?.length && grants.length === 0)
+      warn(draft, key, `the offer \`${name}\` has no rules`, 'all its use is refused with 5031')
     const offer: Offer = {
       name,
       rank: is.rank ?? 100,

@@ -274,22 +274,22 @@ const doubts: readonly { readonly replace: string; readonly by: string; readonly
     replace: `      - { service: voice, destination: [de, de-mobile], use: [weekend, points, voice-bands] }\n`,
     by: `      - { service: voice, destination: [de, de-mobile], when: peak, use: [weekend, points, voice-bands] }\n`,
     expect: [
-      `catalog.yaml:61:9: offer \`all\`, service \`voice\`: no rule like this for Mon-Fri 06:00-08:00, Mon-Fri 20:00-22:00, Sat-Sun 06:00-22:00; daily 06:00-22:00 on holidays de; daily 06:00-22:00 on holidays bank; add a rule without \`when\` below, or leave these hours to another offer`,
+      `catalog.yaml:61:9: offer \`all\`, service \`voice\`: no rule like this for Mon-Fri 06:00-08:00, Mon-Fri 20:00-22:00, Sat-Sun 06:00-22:00; daily 06:00-22:00 on holidays de; daily 06:00-22:00 on holidays bank; add a rule without \`when\` below, or leave these hours to an offer of larger rank`,
     ],
   },
   {
     replace: `{ service: shop, use: shop-share }`,
     by: `{ service: shop, when: [peak, holiday], use: shop-share }`,
     expect: [
-      `catalog.yaml:65:9: offer \`all\`, service \`shop\`: no rule like this for Mon-Thu 20:00-08:00, Fri 20:00 to Mon 08:00; at all times on holidays bank; add a rule without \`when\` below, or leave these hours to another offer`,
+      `catalog.yaml:65:9: offer \`all\`, service \`shop\`: no rule like this for Mon-Thu 20:00-08:00, Fri 20:00 to Mon 08:00; at all times on holidays bank; add a rule without \`when\` below, or leave these hours to an offer of larger rank`,
     ],
   },
   {
     replace: `{ service: shop, use: shop-share }`,
     by: `{ service: shop, when: night, use: shop-share }\n      - { service: shop, when: peak, account: { segment: vip }, use: shop-share }`,
     expect: [
-      `catalog.yaml:65:9: offer \`all\`, service \`shop\`: no rule like this for daily 06:00-22:00; add a rule without \`when\` below, or leave these hours to another offer`,
-      `catalog.yaml:66:9: offer \`all\`, service \`shop\`: no rule like this for Mon-Fri 06:00-08:00, Mon-Fri 20:00-22:00, Sat-Sun 06:00-22:00; daily 06:00-22:00 on holidays de; daily 06:00-22:00 on holidays bank; add a rule without \`when\` below, or leave these hours to another offer`,
+      `catalog.yaml:65:9: offer \`all\`, service \`shop\`: no rule like this for daily 06:00-22:00; add a rule without \`when\` below, or leave these hours to an offer of larger rank`,
+      `catalog.yaml:66:9: offer \`all\`, service \`shop\`: no rule like this for Mon-Fri 06:00-08:00, Mon-Fri 20:00-22:00, Sat-Sun 06:00-22:00; daily 06:00-22:00 on holidays de; daily 06:00-22:00 on holidays bank; add a rule without \`when\` below, or leave these hours to an offer of larger rank`,
     ],
   },
   {
@@ -359,6 +359,45 @@ t.test('doubtful rules, hours and prefixes are told, and what nothing uses', t =
   t.end()
 })
 
+t.test('what an offer leaves to others is no gap', t => {
+  const leftOut = fullCatalog
+    .replace('      - { service: voice, destination: [fr, fr-mobile], free: true }\n', '')
+    .replace('{ service: shop, use: shop-share }', '{ service: shop, when: night, use: shop-share }')
+  t.equal(readFull(leftOut).warnings.length, 2)
+  const base = `  base:
+    rank: 20
+    rules:
+      - { service: voice, use: [voice-bands] }
+      - { service: shop, use: [shop-share] }
+tests:`
+  const table = [
+    { what: 'an offer of larger rank', text: leftOut.replace('tests:', base), left: 0 },
+    { what: 'one of the same rank', text: leftOut.replace('tests:', base.replace('20', '10')), left: 2 },
+    {
+      what: 'a rule with buckets alone',
+      text: fullCatalog.replace(
+        'tests:',
+        '  more:\n    rank: 10\n    rules:\n      - { service: voice, destination: fr, when: night, use: [points] }\ntests:',
+      ),
+      left: 0,
+    },
+    {
+      what: 'an offer that only gives something',
+      text: fullCatalog.replace(
+        'tests:',
+        "  gift:\n    grants:\n      - { bucket: gift, unit: money, amount: '5.00', expires: 30d }\ntests:",
+      ),
+      left: 0,
+    },
+  ]
+  for (const { what, text, left } of table) {
+    const outcome = readFull(text)
+    t.same(faultsOf(outcome), [], what)
+    t.equal(outcome.warnings.length, left, `${what}: ${linesOf(outcome.warnings).join('; ')}`)
+  }
+  t.end()
+})
+
 t.test('property: whatever stands in a file, there is a catalog or a fault with a place in the text', t => {
   const seed = process.env['SEED']
   const parts = ['\n', '{', '[]', '&a ', '*a', '- ', ': ', '"', '!!map ', '? ', '\t', '<<: ', 'none', '0', '%', '2026-']
@@ -421,25 +460,5 @@ t.test('a folder is read file by file; a missing or empty one is a fault', t => 
   mkdirSync(join(folder, 'empty'))
   t.match(faultsOf(loadCatalog(join(folder, 'empty'))), [/there is no \*\.yaml file/])
   t.match(faultsOf(loadCatalog(join(folder, 'gone'))), [/cannot be read: ENOENT/])
-  t.end()
-})
-
-t.test('the shipped configuration and catalog are clean', t => {
-  const { ok, lines } = checkConfiguration('config/ocs.yaml')
-  t.ok(ok)
-  t.match(lines, [/^ok: configuration, and catalog [0-9a-f]{12} \(EUR\): 3 services, 3 rates, 2 offers$/])
-  t.end()
-})
-
-t.test('the check tells the faults of the catalog that the configuration names', t => {
-  const folder = t.testdir({ 'ocs.yaml': 'catalog: c.yaml\n', 'c.yaml': good.replace('"0.01"', '0.01') })
-  const { ok, lines } = checkConfiguration(join(folder, 'ocs.yaml'))
-  t.notOk(ok)
-  t.match(lines, [/c\.yaml:6:37: .*bare number; quote it/, '1 fault: the daemon would not start'])
-  writeFileSync(join(folder, 'ocs.yaml'), 'catalogue: c.yaml\n')
-  t.match(checkConfiguration(join(folder, 'ocs.yaml')), {
-    ok: false,
-    lines: [/ocs\.yaml:1:1: .*did you mean `catalog`/, /1 fault/],
-  })
   t.end()
 })
