@@ -295,10 +295,12 @@ end
 -- Decide.
 local overrun, charged_before, money_before, first_used = 0, state.charged, funds.money, false
 
--- A counter at the time of what is booked: a new period starts at 0, an earlier one is never opened again.
+-- A counter at the time of what is booked: a new period starts at 0, an earlier one is never opened again. What was used before a tariff switch
+-- counts in the period that it ended, while nobody has left that: `booked_until` is the switch while that is booked.
+local booked_until
 local function roll(c)
   local counter, period = book.counters[c.full], c.period
-  if period and period.start > counter.period then
+  if period and period.start > counter.period and not (booked_until and period.start >= booked_until) then
     if counter.value ~= 0 then counter.changed = true end
     counter.value, counter.period = 0, period.start
   end
@@ -507,7 +509,19 @@ local function cheaper_is_new(line, term, count)
     local run, opening = run_of(line.session, program.rate)
     return buy(program, run, opening, 0, count, 0, nil, true).cost
   end
-  return cost(term.b) < cost(term.a)
+  local stood = {}
+  for _, program in ipairs({ term.a, term.b }) do
+    for _, c in ipairs(program.counters) do
+      local counter = book.counters[c.full]
+      stood[counter] = stood[counter] or { counter.value, counter.period, counter.changed }
+    end
+  end
+  booked_until = term.at
+  local old = cost(term.a)
+  booked_until = nil
+  local new = cost(term.b)
+  for counter, was in pairs(stood) do counter.value, counter.period, counter.changed = was[1], was[2], was[3] end
+  return new < old
 end
 
 -- Books what a line used: from its holds, then free funds, then as debt, each side of a tariff switch by its own program. All its holds end.
@@ -534,7 +548,7 @@ local function report(line)
   for i, word in ipairs(was.holds) do pool.holds[i] = word end
   for i, word in ipairs(was.cash) do pool.cash[i] = word end
   funds.held = funds.held - was.money
-  local parts = { { term.a, before } }
+  local parts = { { term.a, before, ends = term.b and term.at } }
   if after > 0 then parts[2] = { term.b, after } end
   if before == 0 and after > 0 then parts = { parts[2] } end
 
@@ -550,27 +564,24 @@ local function report(line)
     end
     return rest
   end
-  local function enter(program)
-    for _, c in ipairs(program.counters) do
-      -- What was used before a switch that began a period counts in the old one, while nobody has left it.
-      if not (term.b and program == term.a and after >= 0 and c.period and c.period.start >= term.at) then roll(c) end
-    end
+  local function enter(part)
+    booked_until = part.ends
+    for _, c in ipairs(part[1].counters) do roll(c) end
   end
   for _, part in ipairs(parts) do
     local program, rest = part[1], part[2]
     if program.kind == 'pay' and rest > 0 then
-      enter(program)
+      enter(part)
       if #pool.holds > 0 then rest = draw_held(program, program.before, rest) end
       if rest > 0 and program.rate then
         local sum = pool.money
         for i = 1, #pool.cash, 2 do sum = sum + pool.cash[i + 1] end
-        if sum > 0 then
-          local run, opening = run_of(s, program.rate)
-          local units = buy(program, run, opening, sum, rest, 0, nil, false).units
-          if units > 0 then
-            spend(line, program, units, pool)
-            rest = rest - units
-          end
+        -- With no money, too: the rest of a step that is paid costs nothing.
+        local run, opening = run_of(s, program.rate)
+        local units = buy(program, run, opening, sum, rest, 0, nil, false).units
+        if units > 0 then
+          spend(line, program, units, pool)
+          rest = rest - units
         end
       end
       if rest > 0 and #pool.holds > 0 then rest = draw_held(program, program.after, rest) end
@@ -584,7 +595,7 @@ local function report(line)
   for _, part in ipairs(parts) do
     local program, rest = part[1], part[2]
     if rest > 0 then
-      enter(program)
+      enter(part)
       rest = draw_free(line, program, program.before, rest)
       if rest > 0 and next(program.after) then
         if program.rate then
@@ -607,6 +618,7 @@ local function report(line)
       end
     end
   end
+  booked_until = nil
   line.unpaid = unpaid -- nobody to pay for it: shown in the ledger, nothing owed
 end
 

@@ -33,9 +33,10 @@ end
 -- F(n) where T of its billable units is `raw`. `opening`: this is the line's first rate, so setup, minimum and first are its to charge.
 local function price_of(rate, n, raw, opening)
   if n == 0 then return 0 end
-  local total = raw
-  if opening then total = max(rate.minimum, rate.setup + raw) end
-  if rate.cap and not rate.stop then return min(total, rate.cap) end
+  local total = opening and rate.setup + raw or raw
+  -- No minimum is not a minimum of 0: volume tiers on a counter credit the first report, too.
+  if opening and rate.minimum > 0 then total = max(rate.minimum, total) end
+  if rate.cap then return min(total, rate.cap) end
   return total
 end
 
