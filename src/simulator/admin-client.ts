@@ -110,8 +110,12 @@ function readAccount(body: Json): AccountShown {
     buckets: (body['buckets'] as Json[]).map(bucket => ({
       name: String(bucket['name']),
       unit: String(bucket['unit']),
-      amount: BigInt(bucket['amount'] as number),
-      held: BigInt(bucket['held'] as number),
+      amount: amountOf(bucket, 'amount'),
+      held: amountOf(bucket, 'held'),
     })),
   }
 }
+
+/** Units; micros of a money bucket, whose amounts are decimal text. */
+const amountOf = (bucket: Json, key: 'amount' | 'held'): bigint =>
+  bucket['unit'] === 'money' ? money(bucket[key]) : BigInt(bucket[key] as number)
