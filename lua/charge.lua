@@ -355,8 +355,8 @@ local function move_run(s, rate, run, count, grown)
 end
 
 local function drawn(s, id)
-  for i = 1, #s.draws, 2 do if s.draws[i] == id then return s.draws[i + 1], i end end
-  return 0, #s.draws + 1
+  for _, draw in ipairs(s.draws) do if draw.id == id then return draw end end
+  return { id = id, n = 0, short = 0, new = true }
 end
 
 local function usable(bucket, time)
@@ -480,9 +480,10 @@ local function draw(line, program, bucket, payer, available, count)
     units = min(count, available)
     amount = units
   else
-    local n, i = drawn(s, bucket.id)
-    units, amount = bucket_for(payer, n, available, count)
-    s.draws[i], s.draws[i + 1] = bucket.id, n + units
+    local before, short = drawn(s, bucket.id), nil
+    units, amount, short = bucket_for(payer, before.n, available, count, before.short)
+    if before.new and units > 0 then s.draws[#s.draws + 1], before.new = before, nil end
+    before.n, before.short = before.n + units, short
   end
   if units == 0 then return 0, 0 end
   start_life(bucket)
@@ -664,7 +665,8 @@ local function plan(line, program, count, from, ahead)
             units = min(rest, free)
             amount = units
           else
-            units, amount = bucket_for(payer, drawn(s, bucket.id) + (ahead and ahead[bucket.id] or 0), free, rest)
+            local before = drawn(s, bucket.id)
+            units, amount = bucket_for(payer, before.n + (ahead and ahead[bucket.id] or 0), free, rest, before.short)
           end
           if units > 0 then
             p.holds[#p.holds + 1], p.holds[#p.holds + 2], p.ahead[bucket.id] = bucket.id, amount, units

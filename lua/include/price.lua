@@ -144,15 +144,15 @@ end
 local function taken_by(payer, n) return ceil(n / payer.each) * payer.takes end
 
 -- How many of `count` units the `free` of such a bucket pays after n, and what they take of it. What is too little for a step is taken whole,
--- for as much as it pays.
-local function bucket_for(payer, n, free, count)
-  local before = taken_by(payer, n)
-  local units = floor((before + free) / payer.takes) * payer.each - n
-  if units >= count then return count, taken_by(payer, n + count) - before end
-  units = max(0, units)
-  local left = free - (taken_by(payer, n + units) - before)
-  local more = payer.each == payer.takes and left or floor(left * payer.each / payer.takes)
-  more = min(more, count - units)
-  if more > 0 then return units + more, free end
-  return units, free - left
+-- for as much as it pays: `short` is what n units took less than their steps for that reason, which comes third for all of them.
+local function bucket_for(payer, n, free, count, short)
+  local before = taken_by(payer, n) - short
+  local steps = floor((before + free) / payer.takes)
+  local rest = before + free - steps * payer.takes
+  local reached = steps * payer.each + (payer.each == payer.takes and rest or floor(rest * payer.each / payer.takes))
+  local units = max(0, min(count, reached - n))
+  if units == 0 then return 0, 0, short end
+  local whole = taken_by(payer, n + units) - before
+  local amount = min(free, whole)
+  return units, amount, whole - amount
 end

@@ -8,7 +8,7 @@ line:10      by 3 granted 10000000 until 1795450294000 program 1a2b3c4d used 105
              runs 9f8e7d6c=750000 draws 5-1=300 pace 20000 since 1795446694000
              by: the number that last decided its grant. Holds: micros of main, units by bucket, micros by money bucket (cash), and what counts against
              counters (caps). runs: units by rate, the opening one first, `=n:raw` where T depends on a counter; draws: units by bucket that is taken in
-             steps; pace: units a second, measured since the last grant; both 0 where the size of grants is fixed
+             steps, `=n:short` where it had less left than the last of them; pace: units a second, measured since the last grant; both 0 where the size of grants is fixed
 program:<id> the charging program of a grant, until the session ends; with a tariff switch: program, its time, the program from then on, a row each
 answer:<n mod 5>  3 a1b2c3d4 done ok 8000 10=granted,10000000,0,0,octets,3600,20,terminate
 ]]
@@ -69,6 +69,24 @@ local function write_runs(list)
   return concat(words, ',')
 end
 
+-- Draws are { id, n, short }.
+local function read_draws(text)
+  local list = {}
+  if text ~= '-' then
+    for id, n, short in gmatch(text, '([^=,]+)=(%d+):?(%d*)') do
+      list[#list + 1] = { id = id, n = n + 0, short = short ~= '' and short + 0 or 0 }
+    end
+  end
+  return list
+end
+
+local function write_draws(list)
+  if #list == 0 then return '-' end
+  local words = {}
+  for i, draw in ipairs(list) do words[i] = draw.short > 0 and format('%s=%d:%d', draw.id, draw.n, draw.short) or format('%s=%d', draw.id, draw.n) end
+  return concat(words, ',')
+end
+
 local function read_line(key, text)
   if not text then return new_line(key) end
   local by, granted, ends, program, used, charged, money, holds, cash, caps, runs, draws, pace, since = match(text,
@@ -76,14 +94,14 @@ local function read_line(key, text)
   return {
     key = key, by = by + 0, granted = granted + 0, ends = ends + 0, program = program, used = used + 0,
     charged = charged + 0, money = money + 0, holds = read_pairs(holds), cash = read_pairs(cash), caps = read_pairs(caps),
-    runs = read_runs(runs), draws = read_pairs(draws), pace = pace + 0, since = since + 0,
+    runs = read_runs(runs), draws = read_draws(draws), pace = pace + 0, since = since + 0,
   }
 end
 
 local function write_line(l)
   return format('by %d granted %d until %d program %s used %d charged %d money %d holds %s cash %s caps %s runs %s draws %s pace %d since %d',
     l.by, l.granted, l.ends, l.program, l.used, l.charged, l.money, write_pairs(l.holds), write_pairs(l.cash), write_pairs(l.caps),
-    write_runs(l.runs), write_pairs(l.draws), l.pace, l.since)
+    write_runs(l.runs), write_draws(l.draws), l.pace, l.since)
 end
 
 local function holds_something(l) return l.money > 0 or #l.holds > 0 or #l.cash > 0 or #l.caps > 0 end
