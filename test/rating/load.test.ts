@@ -2,7 +2,6 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import t from 'tap'
-import { checkConfiguration } from '../../src/rating/check.js'
 import { loadCatalog, readCatalog, type CatalogOutcome } from '../../src/rating/load.js'
 import { linesOf, plant } from '../support/mistake.js'
 import {
@@ -117,6 +116,20 @@ t.test('what is read is what is written', t => {
     minimum: 100_000n,
   })
   t.match(catalog.rates.get('shop-share')?.terms, { step: 1n, tiers: [{ amount: 25_000n, per: 1_000_000n }] })
+  t.end()
+})
+
+t.test('above a cap a session goes on free, unless it says stop', t => {
+  const stops = "cap: { amount: '3.00', then: stop }"
+  for (const { cap, then } of [
+    { cap: stops, then: 'stop' },
+    { cap: "cap: { amount: '3.00' }", then: 'free' },
+    { cap: "cap: '3.00'", then: 'free' },
+  ]) {
+    const outcome = readFull(fullCatalog.replace(stops, cap))
+    t.ok('catalog' in outcome)
+    if ('catalog' in outcome) t.same(outcome.catalog.rates.get('data-eu')?.cap, { amount: 3_000_000n, then })
+  }
   t.end()
 })
 
