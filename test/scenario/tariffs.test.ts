@@ -72,6 +72,7 @@ const kinds: Readonly<Record<string, string>> = {
   'several offers by rank': 'offers-by-rank',
   'pool of things': 'iot-pool',
   'adaptive quota': 'adaptive-quota',
+  'events of low money and low buckets': 'warnings',
 }
 
 const manners: readonly Manner[] = ['by grants', 'whole', 'anywhere', 'anywhere']
