@@ -218,7 +218,7 @@ end
 -- Read: what the lines are charged by, and the buckets and counters that this names or that lines hold.
 local period_of = {}
 if periods ~= '' then
-  for name, start, ends, limit in gmatch(periods, '(%S+) (%d+) (%d+) ([^;]+)') do period_of[name] = { start = start + 0, ends = ends + 0, limit = limit } end
+  for name, start, ends, limit in gmatch(periods, '([^%s;]+) (%d+) (%d+) ([^;]+)') do period_of[name] = { start = start + 0, ends = ends + 0, limit = limit } end
 end
 local names, held, counted = {}, {}, {}
 local function note_program(program)
@@ -327,6 +327,15 @@ local function count_up(c, amount)
   end
 end
 
+-- Counts used units, and says how many of them cost something: beyond a limit with `free` nothing pays.
+local function dear_units(program, units, from)
+  local dear = units
+  for _, c in ipairs(program.counters) do
+    if c.what == 'u' and c.action == 'f' and c.limit then dear = min(dear, max(0, c.limit - standing(c, from))) end
+  end
+  return dear
+end
+
 local function count_used(program, units)
   for _, c in ipairs(program.counters) do if c.what == 'u' then count_up(c, units) end end
 end
@@ -387,49 +396,44 @@ local function free_funds(program, time)
   return max(0, total), parts
 end
 
--- How many of `count` units the rate gives for `funds`, and what they cost at most: { units, cost, grown, d, priced }. `done`: units that pay otherwise
--- and are not counted yet. Beyond a limit with `free` it costs nothing.
-local function buy(program, run, opening, sum, count, done, from, unbounded)
+-- How many of `count` units the rate gives for `sum`, and what they cost at most: { units, cost, grown, d }. What money takes beyond a limit with
+-- `free` costs nothing.
+local function buy(program, run, opening, sum, count, from, unbounded)
   local rate, bought = program.rate, { grown = 0, d = 0, cost = 0 }
-  local most, dear = count, nil
+  local dear
   for _, c in ipairs(program.counters) do
-    if c.action == 'f' and c.limit then
-      local value = standing(c, from)
-      if c.what == 'u' then most = min(most, max(0, c.limit - value - done))
-      elseif c.what == 'm' then dear = min(dear or c.limit, max(0, c.limit - value)) end
-    end
+    if c.what == 'm' and c.action == 'f' and c.limit then dear = min(dear or c.limit, max(0, c.limit - standing(c, from))) end
   end
   local value, other = 0, 0
   if program.tiers then value, other = standing(program.tiers, from) end
   if unbounded then other = 0 end
-  local priced = most
-  if not unbounded and not (dear and sum >= dear) then priced = units_for(rate, run, opening, sum, most, value, other) end
-  if priced > 0 then bought.cost, bought.grown, bought.d = cost_of(rate, run, opening, priced, value, other) end
+  bought.units = count
+  if not unbounded and not (dear and sum >= dear) then bought.units = units_for(rate, run, opening, sum, count, value, other) end
+  if bought.units > 0 then bought.cost, bought.grown, bought.d = cost_of(rate, run, opening, bought.units, value, other) end
   if dear then bought.cost = min(bought.cost, dear) end
-  bought.priced = priced
-  bought.units = priced == most and count or priced
   return bought
 end
 
-local function paid(line, payer, units, amount)
+local function paid(line, payer, units, amount, more)
   local list = line.paid or {}
   line.paid = list
-  list[#list + 1] = format('%s:%s:%d', payer, units and digits(units) or '', amount)
+  list[#list + 1] = format('%s:%s:%d%s', payer, units and digits(units) or '', amount, more or '')
 end
 
 -- Debits what `count` more units of the rate cost: from the pool of what the line held, or from what is free and at last as debt.
 local function spend(line, program, count, pool)
   local s, rate, against = line.session, program.rate, 'usage:' .. program.service
   local run, opening = run_of(s, rate)
-  local bought = buy(program, run, opening, 0, count, 0, nil, true)
+  local bought = buy(program, run, opening, 0, count, nil, true)
   local cost = bought.cost
-  move_run(s, rate, run, bought.priced, bought.grown)
+  line.cost = (line.cost or 0) + cost
+  paid(line, 'rate', count, cost, format(':%s:%d:%d:%s:%d', rate.id, run.n, opening and 1 or 0,
+    program.tiers and digits(book.counters[program.tiers.full].value) or '-', run.raw))
+  move_run(s, rate, run, count, bought.grown)
   s.charged, state.charged = s.charged + cost, state.charged + cost
   for _, c in ipairs(program.counters) do
-    if c.what == 'u' then count_up(c, count) elseif c.what == 'm' then count_up(c, cost) else count_up(c, bought.d) end
+    if c.what == 'm' then count_up(c, cost) elseif c.what == 't' then count_up(c, bought.d) end
   end
-  line.cost = (line.cost or 0) + cost
-  paid(line, 'rate', count, cost)
   if cost < 0 then -- the whole volume became cheaper
     post_money(book, -cost, against)
     return
@@ -488,7 +492,6 @@ local function draw(line, program, bucket, payer, available, count)
   if units == 0 then return 0, 0 end
   start_life(bucket)
   post_bucket(book, bucket, -amount, 'usage:' .. program.service)
-  count_used(program, units)
   paid(line, bucket.id, units, amount)
   return units, amount
 end
@@ -508,7 +511,7 @@ local function cheaper_is_new(line, term, count)
   local function cost(program)
     if program.kind ~= 'pay' or not program.rate then return 0 end
     local run, opening = run_of(line.session, program.rate)
-    return buy(program, run, opening, 0, count, 0, nil, true).cost
+    return buy(program, run, opening, 0, count, nil, true).cost
   end
   local stood = {}
   for _, program in ipairs({ term.a, term.b }) do
@@ -573,16 +576,22 @@ local function report(line)
     local program, rest = part[1], part[2]
     if program.kind == 'pay' and rest > 0 then
       enter(part)
-      if #pool.holds > 0 then rest = draw_held(program, program.before, rest) end
+      local dear = dear_units(program, rest)
+      count_used(program, rest)
+      if dear < rest then paid(line, 'free', rest - dear, 0) end
+      rest = dear
+      if rest > 0 and #pool.holds > 0 then rest = draw_held(program, program.before, rest) end
       if rest > 0 and program.rate then
         local sum = pool.money
         for i = 1, #pool.cash, 2 do sum = sum + pool.cash[i + 1] end
-        -- With no money, too: the rest of a step that is paid costs nothing.
-        local run, opening = run_of(s, program.rate)
-        local units = buy(program, run, opening, sum, rest, 0, nil, false).units
-        if units > 0 then
-          spend(line, program, units, pool)
-          rest = rest - units
+        -- A grant may hold no money: the rest of a step that is paid costs nothing.
+        if sum > 0 or s.granted > 0 then
+          local run, opening = run_of(s, program.rate)
+          local units = buy(program, run, opening, sum, rest, nil, false).units
+          if units > 0 then
+            spend(line, program, units, pool)
+            rest = rest - units
+          end
         end
       end
       if rest > 0 and #pool.holds > 0 then rest = draw_held(program, program.after, rest) end
@@ -601,7 +610,7 @@ local function report(line)
       if rest > 0 and next(program.after) then
         if program.rate then
           local run, opening = run_of(s, program.rate)
-          local units = buy(program, run, opening, free_funds(program, at), rest, 0, nil, false).units
+          local units = buy(program, run, opening, free_funds(program, at), rest, nil, false).units
           if units > 0 then
             spend(line, program, units)
             rest = rest - units
@@ -613,10 +622,7 @@ local function report(line)
         spend(line, program, rest)
         rest = 0
       end
-      if rest > 0 then
-        count_used(program, rest)
-        unpaid = unpaid + rest
-      end
+      unpaid = unpaid + rest
     end
   end
   booked_until = nil
@@ -643,14 +649,18 @@ local function plan(line, program, count, from, ahead)
     if c.action == 's' and c.limit and c.what ~= 't' then
       local value, others_hold = standing(c, from)
       local left = max(0, c.limit - value - others_hold)
+      local why = format('%s:%d:%d:%d', c.full, value, others_hold, c.limit)
       if c.what == 'u' then
-        if left < count then count, line.stopped = left, c.full end
+        if left < count then count, line.stopped = left, why end
       elseif not room or left < room then
-        room, line.limiting = left, c.full
+        room, line.limiting = left, why
       end
     end
   end
-  local rest, blocked = count, false
+  count = max(0, count)
+  local free_units = count
+  local rest, blocked = dear_units(program, count, from), false
+  free_units = free_units - rest
   local function take(payers)
     if next(payers) == nil then return end
     for _, bucket in ipairs(book.order) do
@@ -669,7 +679,9 @@ local function plan(line, program, count, from, ahead)
             units, amount = bucket_for(payer, before.n + (ahead and ahead[bucket.id] or 0), free, rest, before.short)
           end
           if units > 0 then
-            p.holds[#p.holds + 1], p.holds[#p.holds + 2], p.ahead[bucket.id] = bucket.id, amount, units
+            -- The rest of a step that is paid is held for nothing.
+            if amount > 0 then p.holds[#p.holds + 1], p.holds[#p.holds + 2] = bucket.id, amount end
+            p.ahead[bucket.id] = units
             rest = rest - units
           else
             skipped(line, bucket.id, bucket.left > 0 and 'held' or 'empty')
@@ -690,7 +702,7 @@ local function plan(line, program, count, from, ahead)
     local sum, parts = free_funds(program, time)
     line.free = sum
     if room and room < sum then sum, line.stopped = room, line.limiting end
-    local bought = buy(program, run, opening, sum, rest, count - rest, from, false)
+    local bought = buy(program, run, opening, sum, rest, from, false)
     if bought.units > 0 then
       cost = max(0, bought.cost)
       local left = cost
@@ -703,14 +715,14 @@ local function plan(line, program, count, from, ahead)
           end
         end
       end
-      p.money, p.rated, p.raw, p.d = left, bought.priced, bought.grown, bought.d
+      p.money, p.rated, p.raw, p.d = left, bought.units, bought.grown, bought.d
       rest = rest - bought.units
     elseif not ahead then
       line.needs = cost_of(program.rate, run, opening, 1, program.tiers and standing(program.tiers, from) or 0, 0)
     end
   end
   if rest > 0 and not blocked then take(program.after) end
-  p.units = count - rest
+  p.units = rest > 0 and count - free_units - rest or count
   if p.units > 0 then
     for _, c in ipairs(program.counters) do
       local amount = c.what == 't' and (p.d or 0) or c.action ~= 's' and 0 or c.what == 'u' and p.units or cost
@@ -921,6 +933,8 @@ for i, line in ipairs(lines) do
   end
   if line.stopped then more = format('%s,"stop":"%s"', more, line.stopped) end
   if line.word == 'exhausted' then more = format('%s,"free":%d,"needs":%d', more, line.free or 0, line.needs or 0) end
+  if line.asked ~= '-' then more = format('%s,"asked":"%s"', more, line.asked) end
+  if line.final then more = more .. ',"final":1' end
   if line.facts then more = more .. ',' .. line.facts end
   notes[i] = format('{"line":"%s","rule":"%s","program":"%s","rate":"%s","used":%d,"total":%d,"run":%d,"is":"%s","granted":%d,"held":%d%s}',
     line.key, program.rule, term.id, rate, line.reported, s.used, run, line.word, s.granted, s.money, more)
@@ -988,9 +1002,11 @@ if not nothing_to_keep then
   end
   if request_type == 'I' then out[#out + 1], out[#out + 2] = 'opened', opened end
 end
-local entry = format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s%s%s}',
+local bucket_names = {}
+for i, bucket in ipairs(book.order) do bucket_names[i] = format('"%s":"%s"', bucket.id, bucket.name) end
+local entry = format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s%s%s%s}',
   account_id, funds.seq, at, cause, outcome, concat(book.posts, ','), concat(notes, ','), funds.held,
-  overrun > 0 and format(',"overrun":%d', overrun) or '', #counter_notes > 0 and ',"counters":{' .. concat(counter_notes, ',') .. '}' or '', events_json(book))
+  overrun > 0 and format(',"overrun":%d', overrun) or '', #bucket_names > 0 and ',"buckets":{' .. concat(bucket_names, ',') .. '}' or '', #counter_notes > 0 and ',"counters":{' .. concat(counter_notes, ',') .. '}' or '', events_json(book))
 local reply = format('%s %d %d %s', reordered and 'reordered' or 'new', state.charged - charged_before, overrun, answer)
 if dry ~= '' then
   local account_now, session_now = {}, {}
