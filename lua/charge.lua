@@ -701,8 +701,10 @@ local function plan(line, program, count, from, ahead)
     if ahead and ahead.rated > 0 then run, opening = { id = run.id, n = run.n + ahead.rated, raw = run.raw + ahead.raw }, opening end
     local sum, parts = free_funds(program, time)
     line.free = sum
-    if room and room < sum then sum, line.stopped = room, line.limiting end
+    local limited = room and room < sum
+    if limited then sum = room end
     local bought = buy(program, run, opening, sum, rest, from, false)
+    if limited and bought.units < rest then line.stopped = line.limiting end
     if bought.units > 0 then
       cost = max(0, bought.cost)
       local left = cost

@@ -11,7 +11,7 @@ local function billable(rate, n, opening)
 end
 
 local function tier_cost(rate, tier, x)
-  local ticks = (x - tier.from) / rate.tick
+  local ticks = ceil((x - tier.from) / rate.tick) -- a counter may stand inside of one, where another rate left it
   local whole = floor(ticks / tier.den)
   local part = (ticks - whole * tier.den) * tier.num
   if rate.round == 'u' then part = ceil(part / tier.den)
@@ -53,8 +53,8 @@ local function dearest(rate, counter, others, d)
       try(tier.upto)
       try(tier.upto - d)
       if rate.volume then
-        try(tier.upto + rate.tick)
-        try(tier.upto - d + rate.tick)
+        try(tier.upto + 1)
+        try(tier.upto - d + 1)
       end
     end
   end
