@@ -42,22 +42,25 @@ export class RuleIndex {
   constructor(rules: readonly Rule[], service: string) {
     this.rules = rules.filter(({ where: { services } }) => !services || services.has(service))
     this.calendars = new Set(this.rules.flatMap(({ where }) => [...(where.when ?? [])]))
-    const counts = dimensions.map(({ valuesOf }) => {
+    const asked = this.rules.map(({ where }) => dimensions.map(({ valuesOf }) => valuesOf(where)))
+    const counts = dimensions.map((_, dimension) => {
       const times = new Map<Value, number>()
-      for (const { where } of this.rules)
-        for (const value of valuesOf(where) ?? []) times.set(value, (times.get(value) ?? 0) + 1)
+      for (const values of asked)
+        for (const value of values[dimension] ?? []) times.set(value, (times.get(value) ?? 0) + 1)
       return times
     })
     const lists = dimensions.map(() => new Map<Value, Rule[]>())
     const others: Rule[] = []
-    for (const rule of this.rules) {
+    for (const [at, rule] of this.rules.entries()) {
       let [place, fewest] = [-1, this.rules.length + 1]
-      for (const [index, { valuesOf }] of dimensions.entries()) {
-        const most = valuesOf(rule.where)?.reduce<number>((max, value) => Math.max(max, counts[index]!.get(value)!), 0)
-        if (most !== undefined && most < fewest) [place, fewest] = [index, most]
+      for (const [dimension, values] of asked[at]!.entries()) {
+        if (!values) continue
+        let most = 0
+        for (const value of values) most = Math.max(most, counts[dimension]!.get(value)!)
+        if (most < fewest) [place, fewest] = [dimension, most]
       }
       if (place < 0) others.push(rule)
-      else for (const value of dimensions[place]!.valuesOf(rule.where)!) append(lists[place]!, value, rule)
+      else for (const value of asked[at]![place]!) append(lists[place]!, value, rule)
     }
     this.lists = lists
     this.others = others
