@@ -557,13 +557,17 @@ local function report(line)
   if before == 0 and after > 0 then parts = { parts[2] } end
 
   local function draw_held(program, payers, rest)
-    for i = 1, #pool.holds, 2 do
+    if rest == 0 or #pool.holds + #s.draws == 0 or next(payers) == nil then return rest end
+    local held_at = {}
+    for i = 1, #pool.holds, 2 do held_at[pool.holds[i]] = i + 1 end
+    for _, bucket in ipairs(book.order) do
       if rest == 0 then break end
-      local bucket = book.by_id[pool.holds[i]]
-      local payer = payers[bucket.name]
-      if payer then
-        local units, amount = draw(line, program, bucket, payer, pool.holds[i + 1], rest)
-        pool.holds[i + 1], rest = pool.holds[i + 1] - amount, rest - units
+      local payer, i = payers[bucket.name], held_at[bucket.id]
+      -- A grant may hold nothing of a bucket: the rest of a step that is paid costs nothing.
+      if payer and (i or not payer.whole and s.granted > 0) then
+        local units, amount = draw(line, program, bucket, payer, i and pool.holds[i] or 0, rest)
+        if i then pool.holds[i] = pool.holds[i] - amount end
+        rest = rest - units
       end
     end
     return rest
@@ -580,7 +584,7 @@ local function report(line)
       count_used(program, rest)
       if dear < rest then paid(line, 'free', rest - dear, 0) end
       rest = dear
-      if rest > 0 and #pool.holds > 0 then rest = draw_held(program, program.before, rest) end
+      rest = draw_held(program, program.before, rest)
       if rest > 0 and program.rate then
         local sum = pool.money
         for i = 1, #pool.cash, 2 do sum = sum + pool.cash[i + 1] end
@@ -594,7 +598,7 @@ local function report(line)
           end
         end
       end
-      if rest > 0 and #pool.holds > 0 then rest = draw_held(program, program.after, rest) end
+      rest = draw_held(program, program.after, rest)
       part[2] = rest
     elseif program.kind ~= 'pay' then part[2] = program.kind == 'free' and 0 or rest end
   end
