@@ -295,49 +295,56 @@ end
 -- Decide.
 local overrun, charged_before, money_before, first_used = 0, state.charged, funds.money, false
 
+-- A function that is made costs as much as one that is called: those of buckets and counters are made where there are any.
+local has_buckets, has_counters = #ids > 0, #counter_names > 0
+local roll, standing, count_up, dear_units, count_used
+local drawn, draw, draw_free, draw_held, plan_buckets
+
 -- A counter at the time of what is booked: a new period starts at 0, an earlier one is never opened again. What was used before a tariff switch
 -- counts in the period that it ended, while nobody has left that: `booked_until` is the switch while that is booked.
 local booked_until
-local function roll(c)
-  local counter, period = book.counters[c.full], c.period
-  if period and period.start > counter.period and not (booked_until and period.start >= booked_until) then
-    if counter.value ~= 0 then counter.changed = true end
-    counter.value, counter.period = 0, period.start
+if has_counters then
+  function roll(c)
+    local counter, period = book.counters[c.full], c.period
+    if period and period.start > counter.period and not (booked_until and period.start >= booked_until) then
+      if counter.value ~= 0 then counter.changed = true end
+      counter.value, counter.period = 0, period.start
+    end
+    return counter
   end
-  return counter
-end
 
--- What stands on it: of now, or of the period that a tariff switch opens.
-local function standing(c, from)
-  if from and c.period and c.period.ends <= from then return 0, 0 end
-  local counter = roll(c)
-  return counter.value, counter.held
-end
+  -- What stands on it: of now, or of the period that a tariff switch opens.
+  function standing(c, from)
+    if from and c.period and c.period.ends <= from then return 0, 0 end
+    local counter = roll(c)
+    return counter.value, counter.held
+  end
 
-local function count_up(c, amount)
-  if amount == 0 then return end
-  local counter = book.counters[c.full]
-  local before = counter.value
-  counter.value, counter.changed = max(0, before + amount), true
-  if c.limit and c.steps ~= '-' then
-    for percent in gmatch(c.steps, '%d+') do
-      local level = floor(c.limit / 100) * percent + ceil((c.limit % 100) * percent / 100)
-      if before < level and counter.value >= level then event(book, 'counter', c.full, percent + 0) end
+  function count_up(c, amount)
+    if amount == 0 then return end
+    local counter = book.counters[c.full]
+    local before = counter.value
+    counter.value, counter.changed = max(0, before + amount), true
+    if c.limit and c.steps ~= '-' then
+      for percent in gmatch(c.steps, '%d+') do
+        local level = floor(c.limit / 100) * percent + ceil((c.limit % 100) * percent / 100)
+        if before < level and counter.value >= level then event(book, 'counter', c.full, percent + 0) end
+      end
     end
   end
-end
 
--- Counts used units, and says how many of them cost something: beyond a limit with `free` nothing pays.
-local function dear_units(program, units, from)
-  local dear = units
-  for _, c in ipairs(program.counters) do
-    if c.what == 'u' and c.action == 'f' and c.limit then dear = min(dear, max(0, c.limit - standing(c, from))) end
+  -- Counts used units, and says how many of them cost something: beyond a limit with `free` nothing pays.
+  function dear_units(program, units, from)
+    local dear = units
+    for _, c in ipairs(program.counters) do
+      if c.what == 'u' and c.action == 'f' and c.limit then dear = min(dear, max(0, c.limit - standing(c, from))) end
+    end
+    return dear
   end
-  return dear
-end
 
-local function count_used(program, units)
-  for _, c in ipairs(program.counters) do if c.what == 'u' then count_up(c, units) end end
+  function count_used(program, units)
+    for _, c in ipairs(program.counters) do if c.what == 'u' then count_up(c, units) end end
+  end
 end
 
 -- The run of a rate, and whether it is the one that opens its line.
@@ -361,11 +368,6 @@ local function move_run(s, rate, run, count, grown)
   end
   run.n = run.n + count
   run.raw = run.raw + grown
-end
-
-local function drawn(s, id)
-  for _, draw in ipairs(s.draws) do if draw.id == id then return draw end end
-  return { id = id, n = 0, short = 0, new = true }
 end
 
 local function usable(bucket, time)
@@ -396,22 +398,25 @@ local function free_funds(program, time)
   return max(0, total), parts
 end
 
--- How many of `count` units the rate gives for `sum`, and what they cost at most: { units, cost, grown, d }. What money takes beyond a limit with
--- `free` costs nothing.
-local function buy(program, run, opening, sum, count, from, unbounded)
-  local rate, bought = program.rate, { grown = 0, d = 0, cost = 0 }
-  local dear
+-- How many of `count` units the rate gives for `sum` (nil: all of them), and what they cost at most, with how much the run's T and billable units grow.
+-- What money takes beyond a limit with `free` costs nothing.
+local function buy(program, run, opening, sum, count, from)
+  local rate, dear, value, other = program.rate, nil, 0, 0
   for _, c in ipairs(program.counters) do
     if c.what == 'm' and c.action == 'f' and c.limit then dear = min(dear or c.limit, max(0, c.limit - standing(c, from))) end
   end
-  local value, other = 0, 0
-  if program.tiers then value, other = standing(program.tiers, from) end
-  if unbounded then other = 0 end
-  bought.units = count
-  if not unbounded and not (dear and sum >= dear) then bought.units = units_for(rate, run, opening, sum, count, value, other) end
-  if bought.units > 0 then bought.cost, bought.grown, bought.d = cost_of(rate, run, opening, bought.units, value, other) end
-  if dear then bought.cost = min(bought.cost, dear) end
-  return bought
+  if program.tiers then
+    value, other = standing(program.tiers, from)
+    if not sum then other = 0 end
+  end
+  local units, cost, grown, d = count, cost_of(rate, run, opening, count, value, other)
+  if sum and (cost > sum or rate.stop) and not (dear and sum >= dear) then
+    units = units_for(rate, run, opening, sum, count, value, other)
+    if units == 0 then return 0, 0, 0, 0 end
+    if units < count then cost, grown, d = cost_of(rate, run, opening, units, value, other) end
+  end
+  if dear then cost = min(cost, dear) end
+  return units, cost, grown, d
 end
 
 local function paid(line, payer, units, amount, more)
@@ -424,15 +429,14 @@ end
 local function spend(line, program, count, pool)
   local s, rate, against = line.session, program.rate, 'usage:' .. program.service
   local run, opening = run_of(s, rate)
-  local bought = buy(program, run, opening, 0, count, nil, true)
-  local cost = bought.cost
+  local _, cost, grown, d = buy(program, run, opening, nil, count)
   line.cost = (line.cost or 0) + cost
   paid(line, 'rate', count, cost, format(':%s:%d:%d:%s:%d', rate.id, run.n, opening and 1 or 0,
     program.tiers and digits(book.counters[program.tiers.full].value) or '-', run.raw))
-  move_run(s, rate, run, count, bought.grown)
+  move_run(s, rate, run, count, grown)
   s.charged, state.charged = s.charged + cost, state.charged + cost
   for _, c in ipairs(program.counters) do
-    if c.what == 'm' then count_up(c, cost) elseif c.what == 't' then count_up(c, bought.d) end
+    if c.what == 'm' then count_up(c, cost) elseif c.what == 't' then count_up(c, d) end
   end
   if cost < 0 then -- the whole volume became cheaper
     post_money(book, -cost, against)
@@ -506,12 +510,112 @@ local function draw_free(line, program, payers, rest)
   return rest
 end
 
+local function skipped(line, id, why)
+  line.skipped = line.skipped or {}
+  line.skipped[id] = why
+end
+
+if has_buckets then
+  function drawn(s, id)
+    for _, draw in ipairs(s.draws) do if draw.id == id then return draw end end
+    return { id = id, n = 0, short = 0, new = true }
+  end
+
+  -- Takes units from a bucket, of `available` in it at most. Returns how many are paid.
+  function draw(line, program, bucket, payer, available, count)
+    local s, units, amount = line.session, nil, nil
+    if payer.whole then
+      units = min(count, available)
+      amount = units
+    else
+      local before, short = drawn(s, bucket.id), nil
+      units, amount, short = bucket_for(payer, before.n, available, count, before.short)
+      if before.new and units > 0 then s.draws[#s.draws + 1], before.new = before, nil end
+      before.n, before.short = before.n + units, short
+    end
+    if units == 0 then return 0, 0 end
+    start_life(bucket)
+    post_bucket(book, bucket, -amount, 'usage:' .. program.service)
+    paid(line, bucket.id, units, amount)
+    return units, amount
+  end
+
+  function draw_free(line, program, payers, rest)
+    if rest == 0 or next(payers) == nil then return rest end
+    for _, bucket in ipairs(book.order) do
+      if rest == 0 then break end
+      local payer = payers[bucket.name]
+      if payer and usable(bucket, at) then rest = rest - draw(line, program, bucket, payer, max(0, bucket.left - bucket.held), rest) end
+    end
+    return rest
+  end
+
+  -- Takes what the line held of the buckets.
+  function draw_held(line, program, payers, rest, pool)
+    local s = line.session
+    if rest == 0 or #pool.holds + #s.draws == 0 or next(payers) == nil then return rest end
+    local held_at = {}
+    for i = 1, #pool.holds, 2 do held_at[pool.holds[i]] = i + 1 end
+    for _, bucket in ipairs(book.order) do
+      if rest == 0 then break end
+      local payer, i = payers[bucket.name], held_at[bucket.id]
+      -- A grant may hold nothing of a bucket: the rest of a step that is paid costs nothing.
+      if payer and (i or not payer.whole and s.granted > 0) then
+        local units, amount = draw(line, program, bucket, payer, i and pool.holds[i] or 0, rest)
+        if i then pool.holds[i] = pool.holds[i] - amount end
+        rest = rest - units
+      end
+    end
+    return rest
+  end
+
+  -- What a plan holds of buckets; returns how many units are left, and whether a blocker ends the order.
+  function plan_buckets(line, payers, p, rest, blocked, time, ahead)
+    if next(payers) == nil then return rest, blocked end
+    local s = line.session
+    for _, bucket in ipairs(book.order) do
+      local payer = payers[bucket.name]
+      if payer then
+        local fit, why = usable(bucket, time)
+        if not fit then skipped(line, bucket.id, why)
+        elseif blocked then skipped(line, bucket.id, 'blocked')
+        elseif rest > 0 then
+          local free, units, amount = max(0, bucket.left - bucket.held), nil, nil
+          if payer.whole then
+            units = min(rest, free)
+            amount = units
+          else
+            local before = drawn(s, bucket.id)
+            units, amount = bucket_for(payer, before.n + (ahead and ahead[bucket.id] or 0), free, rest, before.short)
+          end
+          if units > 0 then
+            -- The rest of a step that is paid is held for nothing.
+            if amount > 0 then
+              if p.holds == NONE then p.holds = {} end
+              p.holds[#p.holds + 1], p.holds[#p.holds + 2] = bucket.id, amount
+            end
+            p[bucket.id] = units
+            rest = rest - units
+          else
+            skipped(line, bucket.id, bucket.left > 0 and 'held' or 'empty')
+          end
+          blocked = bucket.blocker
+        else
+          blocked = blocked or bucket.blocker
+        end
+      end
+    end
+    return rest, blocked
+  end
+end
+
 -- Which side of a switch costs less for so many units, by the price that each rate asks.
 local function cheaper_is_new(line, term, count)
   local function cost(program)
     if program.kind ~= 'pay' or not program.rate then return 0 end
     local run, opening = run_of(line.session, program.rate)
-    return buy(program, run, opening, 0, count, nil, true).cost
+    local _, asked = buy(program, run, opening, nil, count)
+    return asked
   end
   local stood = {}
   for _, program in ipairs({ term.a, term.b }) do
@@ -548,30 +652,17 @@ local function report(line)
     line.sides = format(',"switch":%d,"before":%d,"after":%d', term.at, before, after)
   end
   local was = take_holds(book, s)
-  local pool = { holds = {}, cash = {}, money = was.money }
-  for i, word in ipairs(was.holds) do pool.holds[i] = word end
-  for i, word in ipairs(was.cash) do pool.cash[i] = word end
+  local pool = { holds = NONE, cash = NONE, money = was.money }
+  if has_buckets then
+    pool.holds, pool.cash = {}, {}
+    for i, word in ipairs(was.holds) do pool.holds[i] = word end
+    for i, word in ipairs(was.cash) do pool.cash[i] = word end
+  end
   funds.held = funds.held - was.money
   local parts = { { term.a, before, ends = term.b and term.at } }
   if after > 0 then parts[2] = { term.b, after } end
   if before == 0 and after > 0 then parts = { parts[2] } end
 
-  local function draw_held(program, payers, rest)
-    if rest == 0 or #pool.holds + #s.draws == 0 or next(payers) == nil then return rest end
-    local held_at = {}
-    for i = 1, #pool.holds, 2 do held_at[pool.holds[i]] = i + 1 end
-    for _, bucket in ipairs(book.order) do
-      if rest == 0 then break end
-      local payer, i = payers[bucket.name], held_at[bucket.id]
-      -- A grant may hold nothing of a bucket: the rest of a step that is paid costs nothing.
-      if payer and (i or not payer.whole and s.granted > 0) then
-        local units, amount = draw(line, program, bucket, payer, i and pool.holds[i] or 0, rest)
-        if i then pool.holds[i] = pool.holds[i] - amount end
-        rest = rest - units
-      end
-    end
-    return rest
-  end
   local function enter(part)
     booked_until = part.ends
     for _, c in ipairs(part[1].counters) do roll(c) end
@@ -580,25 +671,27 @@ local function report(line)
     local program, rest = part[1], part[2]
     if program.kind == 'pay' and rest > 0 then
       enter(part)
-      local dear = dear_units(program, rest)
-      count_used(program, rest)
-      if dear < rest then paid(line, 'free', rest - dear, 0) end
-      rest = dear
-      rest = draw_held(program, program.before, rest)
+      if has_counters then
+        local dear = dear_units(program, rest)
+        count_used(program, rest)
+        if dear < rest then paid(line, 'free', rest - dear, 0) end
+        rest = dear
+      end
+      if has_buckets then rest = draw_held(line, program, program.before, rest, pool) end
       if rest > 0 and program.rate then
         local sum = pool.money
         for i = 1, #pool.cash, 2 do sum = sum + pool.cash[i + 1] end
         -- A grant may hold no money: the rest of a step that is paid costs nothing.
         if sum > 0 or s.granted > 0 then
           local run, opening = run_of(s, program.rate)
-          local units = buy(program, run, opening, sum, rest, nil, false).units
+          local units = buy(program, run, opening, sum, rest)
           if units > 0 then
             spend(line, program, units, pool)
             rest = rest - units
           end
         end
       end
-      rest = draw_held(program, program.after, rest)
+      if has_buckets then rest = draw_held(line, program, program.after, rest, pool) end
       part[2] = rest
     elseif program.kind ~= 'pay' then part[2] = program.kind == 'free' and 0 or rest end
   end
@@ -610,11 +703,11 @@ local function report(line)
     local program, rest = part[1], part[2]
     if rest > 0 then
       enter(part)
-      rest = draw_free(line, program, program.before, rest)
-      if rest > 0 and next(program.after) then
+      if has_buckets then rest = draw_free(line, program, program.before, rest) end
+      if has_buckets and rest > 0 and next(program.after) then
         if program.rate then
           local run, opening = run_of(s, program.rate)
-          local units = buy(program, run, opening, free_funds(program, at), rest, nil, false).units
+          local units = buy(program, run, opening, (free_funds(program, at)), rest)
           if units > 0 then
             spend(line, program, units)
             rest = rest - units
@@ -633,16 +726,11 @@ local function report(line)
   line.unpaid = unpaid -- nobody to pay for it: shown in the ledger, nothing owed
 end
 
-local function skipped(line, id, why)
-  line.skipped = line.skipped or {}
-  line.skipped[id] = why
-end
-
 -- What up to `count` units would hold: buckets in draw order, then what the rate's next units cost. `from`: of a tariff switch, the side that begins then.
 -- `ahead`: what the line has been granted in this request beyond its runs.
 local function plan(line, program, count, from, ahead)
   local s, time = line.session, from or at
-  local p = { units = 0, money = 0, rated = 0, raw = 0, holds = {}, cash = {}, caps = {}, ahead = {} }
+  local p = { units = 0, money = 0, rated = 0, raw = 0, holds = NONE, cash = NONE, caps = NONE }
   count = max(0, min(count, MOST[program.unit] - s.used - (ahead and ahead.units or 0)))
   if program.kind ~= 'pay' then
     p.units = count
@@ -663,41 +751,9 @@ local function plan(line, program, count, from, ahead)
   end
   count = max(0, count)
   local free_units = count
-  local rest, blocked = dear_units(program, count, from), false
+  local rest, blocked = has_counters and dear_units(program, count, from) or count, false
   free_units = free_units - rest
-  local function take(payers)
-    if next(payers) == nil then return end
-    for _, bucket in ipairs(book.order) do
-      local payer = payers[bucket.name]
-      if payer then
-        local fit, why = usable(bucket, time)
-        if not fit then skipped(line, bucket.id, why)
-        elseif blocked then skipped(line, bucket.id, 'blocked')
-        elseif rest > 0 then
-          local free, units, amount = max(0, bucket.left - bucket.held), nil, nil
-          if payer.whole then
-            units = min(rest, free)
-            amount = units
-          else
-            local before = drawn(s, bucket.id)
-            units, amount = bucket_for(payer, before.n + (ahead and ahead[bucket.id] or 0), free, rest, before.short)
-          end
-          if units > 0 then
-            -- The rest of a step that is paid is held for nothing.
-            if amount > 0 then p.holds[#p.holds + 1], p.holds[#p.holds + 2] = bucket.id, amount end
-            p.ahead[bucket.id] = units
-            rest = rest - units
-          else
-            skipped(line, bucket.id, bucket.left > 0 and 'held' or 'empty')
-          end
-          blocked = bucket.blocker
-        else
-          blocked = blocked or bucket.blocker
-        end
-      end
-    end
-  end
-  take(program.before)
+  if has_buckets then rest, blocked = plan_buckets(line, program.before, p, rest, blocked, time, ahead) end
   local cost = 0
   if rest > 0 and program.rate and blocked then skipped(line, 'rate', 'blocked') end
   if rest > 0 and program.rate and not blocked then
@@ -707,12 +763,13 @@ local function plan(line, program, count, from, ahead)
     line.free = sum
     local limited = room and room < sum
     if limited then sum = room end
-    local bought = buy(program, run, opening, sum, rest, from, false)
-    if limited and bought.units < rest then line.stopped = line.limiting end
-    if bought.units > 0 then
-      cost = max(0, bought.cost)
+    local units, most_cost, grown, d = buy(program, run, opening, sum, rest, from)
+    if limited and units < rest then line.stopped = line.limiting end
+    if units > 0 then
+      cost = max(0, most_cost)
       local left = cost
       if parts then
+        p.cash = {}
         for i = 1, #parts, 2 do
           local amount = min(left, parts[i + 1])
           if amount > 0 then
@@ -721,21 +778,21 @@ local function plan(line, program, count, from, ahead)
           end
         end
       end
-      p.money, p.rated, p.raw, p.d = left, bought.units, bought.grown, bought.d
-      rest = rest - bought.units
+      p.money, p.rated, p.raw, p.d = left, units, grown, d
+      rest = rest - units
     elseif not ahead then
       line.needs = cost_of(program.rate, run, opening, 1, program.tiers and standing(program.tiers, from) or 0, 0)
     end
   end
-  if rest > 0 and not blocked then take(program.after) end
+  if has_buckets and rest > 0 and not blocked then rest = plan_buckets(line, program.after, p, rest, blocked, time, ahead) end
   p.units = rest > 0 and count - free_units - rest or count
-  if p.units > 0 then
+  if p.units > 0 and has_counters then
+    p.caps = {}
     for _, c in ipairs(program.counters) do
       local amount = c.what == 't' and (p.d or 0) or c.action ~= 's' and 0 or c.what == 'u' and p.units or cost
       if amount > 0 then p.caps[#p.caps + 1], p.caps[#p.caps + 2] = c.full, amount end
     end
   end
-  p.ahead.units, p.ahead.rated, p.ahead.raw = p.units, p.rated, p.raw
   return p
 end
 
@@ -761,15 +818,17 @@ local function hold(line, term, count)
     q = plan(line, term.b, p.units, term.at)
     if q.units < p.units then p = plan(line, term.a, q.units) end
   end
-  line.ahead, line.ahead_new = p.ahead, q and q.ahead
+  line.ahead, line.ahead_new = p, q
   s.holds, s.cash, s.caps, s.money = p.holds, p.cash, p.caps, p.money
   if q then s.holds, s.cash, s.caps, s.money = larger(p.holds, q.holds), larger(p.cash, q.cash), larger(p.caps, q.caps), max(p.money, q.money) end
-  for _, list in ipairs({ s.holds, s.cash }) do
-    for i = 1, #list, 2 do
-      local bucket = book.by_id[list[i]]
-      bucket.held = bucket.held + list[i + 1]
-      book.changed[bucket.id] = bucket
-      start_life(bucket)
+  if has_buckets then
+    for _, list in ipairs({ s.holds, s.cash }) do
+      for i = 1, #list, 2 do
+        local bucket = book.by_id[list[i]]
+        bucket.held = bucket.held + list[i + 1]
+        book.changed[bucket.id] = bucket
+        start_life(bucket)
+      end
     end
   end
   for i = 1, #s.caps, 2 do
@@ -801,17 +860,51 @@ end
 
 local function pays(term) return term.a.kind == 'pay' or (term.a.kind == 'free' and term.b ~= nil and term.b.kind == 'pay') end
 
+-- Thousandths of units a second that a line uses, measured from report to report where the size of grants follows it. What was measured before counts as
+-- if it had gone on for the target time: neither a moment nor a calm hour misleads. A report without units counts, too: what a session got while it was
+-- busy must not stay held while it is idle. Before it has used anything it says nothing, for as long as the target time.
+local function measure(line)
+  local s = line.session
+  local most, target = match(line.old.a.quota, '^%d+,%d+,(%d+),(%d+)$')
+  most, target = most + 0, target + 0
+  local elapsed = now - s.since
+  if target == 0 or elapsed <= 0 or (s.pace == 0 and line.reported == 0 and elapsed < target * 1000) then return end
+  local before = s.pace > 0 and target * 1000 or 0
+  local pace = ceil((s.pace * before + line.reported * 1000000) / (before + elapsed))
+  s.pace = max(1, min(pace, ceil(most * 1000 / target)))
+end
+
+-- What could be held of so many units, without a note of it in the ledger.
+local function affordable(line, count)
+  local term, noted, stopped = line.now, line.skipped, line.stopped
+  line.skipped = nil
+  local p = plan(line, term.a, count)
+  if term.b then
+    local q = plan(line, term.b, p.units, term.at)
+    if q.units < p.units then p = plan(line, term.a, q.units) end
+  end
+  line.skipped, line.stopped = noted, stopped
+  return p
+end
+
 -- How many units to try for: what is asked, and the quota of the program. With a target the size follows the pace that was measured; where funds do not
--- cover the largest grant, no more than the line's share of them.
+-- cover the largest grant, no more than the line's share of them, in whole steps: the rest of one costs nothing more.
 local function wanted_units(line)
   local s, program = line.session, line.now.a
   local size, least, most, target = match(program.quota, '^(%d+),(%d+),(%d+),(%d+)$')
   size, least, most, target = size + 0, least + 0, most + 0, target + 0
   if program.kind == 'free' then size = most
   elseif target > 0 then
-    if s.pace > 0 then size = max(least, min(most, s.pace * target)) end
-    local all = plan(line, program, most).units
-    if all < most then size = min(size, max(least, floor(all / (funds.open + (open and 1 or 2))))) end
+    if s.pace > 0 then size = max(least, min(most, ceil(s.pace * target / 1000))) end
+    local all = affordable(line, line.rest + most).units - line.rest
+    if all < most then
+      size = min(size, max(least, floor(all / (funds.open + (open and 1 or 2)))))
+      local rated = program.rate and affordable(line, line.rest + size).rated or 0
+      if rated > 0 then
+        local run, opening = run_of(s, program.rate)
+        size = size + billable(program.rate, run.n + rated, opening) - run.n - rated
+      end
+    end
   end
   local asked = tonumber(line.asked)
   if asked then size = min(asked, size) end
@@ -826,10 +919,7 @@ for _, line in ipairs(lines) do
   line.stale = number < s.by
   line.rest = line.threshold and not line.stale and max(0, s.granted - line.reported) or 0
   if line.old.a.rate then line.from = run_of(s, line.old.a.rate).n end
-  if line.reported > 0 and s.since > 0 and now > s.since then
-    local pace = ceil(line.reported * 1000 / (now - s.since))
-    s.pace = s.pace > 0 and ceil((s.pace + pace) / 2) or pace
-  end
+  if s.granted > 0 and s.since > 0 and not line.stale and not resumed then measure(line) end
   if line.reported > 0 or holds_something(s) then
     report(line)
   end
@@ -884,7 +974,7 @@ for _, line in ipairs(lines) do
   end
   if s.granted > 0 then
     s.program, s.ends = term.id, now + silence_factor * program.validity * 1000
-    s.since = match(program.quota, '(%d+)$') ~= '0' and now or 0
+    if not line.stale then s.since = match(program.quota, '(%d+)$') ~= '0' and now or 0 end
     most_validity = max(most_validity, program.validity * 1000)
   end
   if line.word == 'denied' or line.word == 'unrated' or line.word == 'exhausted' then
@@ -925,25 +1015,25 @@ for i, line in ipairs(lines) do
     rate = program.rate.id
     run = run_of(s, program.rate).n
   end
-  local more = line.sides or ''
-  if #s.holds > 0 then more = format('%s,"holds":"%s"', more, write_pairs(s.holds)) end
-  if #s.cash > 0 then more = format('%s,"cash":"%s"', more, write_pairs(s.cash)) end
-  if (line.unpaid or 0) > 0 then more = format('%s,"unpaid":%d', more, line.unpaid) end
-  if line.reported > 0 then more = format('%s,"from":%d,"cost":%d,"paid":"%s"', more, line.from or 0, line.cost or 0, concat(line.paid or {}, ',')) end
-  if line.now ~= term then more = format('%s,"next":"%s"', more, line.now.id) end
+  local more = { line.sides }
+  if #s.holds > 0 then more[#more + 1] = format(',"holds":"%s"', write_pairs(s.holds)) end
+  if #s.cash > 0 then more[#more + 1] = format(',"cash":"%s"', write_pairs(s.cash)) end
+  if (line.unpaid or 0) > 0 then more[#more + 1] = format(',"unpaid":%d', line.unpaid) end
+  if line.reported > 0 then more[#more + 1] = format(',"from":%d,"cost":%d,"paid":"%s"', line.from or 0, line.cost or 0, line.paid and concat(line.paid, ',') or '') end
+  if line.now ~= term then more[#more + 1] = format(',"next":"%s"', line.now.id) end
   if line.skipped then
     local list = {}
     for id, why in pairs(line.skipped) do list[#list + 1] = id .. ':' .. why end
     table.sort(list)
-    more = format('%s,"skipped":"%s"', more, concat(list, ','))
+    more[#more + 1] = format(',"skipped":"%s"', concat(list, ','))
   end
-  if line.stopped then more = format('%s,"stop":"%s"', more, line.stopped) end
-  if line.word == 'exhausted' then more = format('%s,"free":%d,"needs":%d', more, line.free or 0, line.needs or 0) end
-  if line.asked ~= '-' then more = format('%s,"asked":"%s"', more, line.asked) end
-  if line.final then more = more .. ',"final":1' end
-  if line.facts then more = more .. ',' .. line.facts end
+  if line.stopped then more[#more + 1] = format(',"stop":"%s"', line.stopped) end
+  if line.word == 'exhausted' then more[#more + 1] = format(',"free":%d,"needs":%d', line.free or 0, line.needs or 0) end
+  if line.asked ~= '-' then more[#more + 1] = format(',"asked":"%s"', line.asked) end
+  if line.final then more[#more + 1] = ',"final":1' end
+  if line.facts then more[#more + 1] = ',' .. line.facts end
   notes[i] = format('{"line":"%s","rule":"%s","program":"%s","rate":"%s","used":%d,"total":%d,"run":%d,"is":"%s","granted":%d,"held":%d%s}',
-    line.key, program.rule, term.id, rate, line.reported, s.used, run, line.word, s.granted, s.money, more)
+    line.key, program.rule, term.id, rate, line.reported, s.used, run, line.word, s.granted, s.money, concat(more))
 end
 local answer = format('%s %d %s', outcome, state.charged, concat(words, ';'))
 if not resumed then note_answered(state, number) end

@@ -49,7 +49,7 @@ local function take_holds(book, line)
     local counter = book.counters[line.caps[i]]
     counter.held, counter.changed = counter.held - line.caps[i + 1], true
   end
-  line.holds, line.cash, line.caps, line.money = {}, {}, {}, 0
+  line.holds, line.cash, line.caps, line.money = NONE, NONE, NONE, 0
   return held
 end
 

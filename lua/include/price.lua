@@ -101,11 +101,10 @@ end
 
 -- What `count` more units of a run cost now, at most, and by how much its T and its billable units grow.
 local function cost_of(rate, run, opening, count, counter, others)
-  local d = billable(rate, run.n + count, opening) - billable(rate, run.n, opening)
-  local grown
-  if rate.counter then grown = dearest(rate, counter, others, d)
-  else grown = tier_price(rate, billable(rate, run.n + count, opening)) - run.raw end
-  return price_of(rate, run.n + count, run.raw + grown, opening) - price_of(rate, run.n, run.raw, opening), grown, d
+  local n, raw = run.n, run.raw
+  local from, to = billable(rate, n, opening), billable(rate, n + count, opening)
+  local grown = rate.counter and dearest(rate, counter, others, to - from) or tier_price(rate, to) - raw
+  return price_of(rate, n + count, raw + grown, opening) - price_of(rate, n, raw, opening), grown, to - from
 end
 
 -- The most of `count` units more of a run that cost at most `funds` more: up to the end of a step; the rest of a started one is free.

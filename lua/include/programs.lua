@@ -3,12 +3,11 @@
 -- Buckets by name: how they are taken.
 local WHOLE = { each = 1, takes = 1, whole = true }
 local function read_payers(text)
+  if text == '-' then return NONE end
   local payers = {}
-  if text ~= '-' then
-    for word in gmatch(text, '[^,]+') do
-      local name, each, takes = match(word, '^([^~]+)~(%d+)~(%d+)$')
-      if name then payers[name] = { each = each + 0, takes = takes + 0 } else payers[word] = WHOLE end
-    end
+  for word in gmatch(text, '[^,]+') do
+    local name, each, takes = match(word, '^([^~]+)~(%d+)~(%d+)$')
+    if name then payers[name] = { each = each + 0, takes = takes + 0 } else payers[word] = WHOLE end
   end
   return payers
 end
@@ -27,7 +26,6 @@ local function read_rate(text, tiers)
   return rate
 end
 
-local NONE = {}
 local function read_counters(text)
   if text == '-' then return NONE end
   local list = {}

@@ -5,10 +5,11 @@ state        open 4711 1 until 1795450294000 armed 1795450294000 silence 7200000
              open | closed | lost (closed, made again from its mark); account, subscriber; armed: its entry in `due`; gaps: numbers below `number` that never came: 1-1,4-6
 opened       1795446694000 pgw.example.net                                     when, and the Origin-Host that opened it
 line:10      by 3 granted 10000000 until 1795450294000 program 1a2b3c4d used 1050000 charged 8000 money 8000 holds 3-1=5000 cash 7-2=300 caps day-spend.1=8300
-             runs 9f8e7d6c=750000 draws 5-1=300 pace 20000 since 1795446694000
+             runs 9f8e7d6c=750000 draws 5-1=300 pace 20000000 since 1795446694000
              by: the number that last decided its grant. Holds: micros of main, units by bucket, micros by money bucket (cash), and what counts against
              counters (caps). runs: units by rate, the opening one first, `=n:raw` where T depends on a counter; draws: units by bucket that is taken in
-             steps, `=n:short` where it had less left than the last of them; pace: units a second, measured since the last grant; both 0 where the size of grants is fixed
+             steps, `=n:short` where it had less left than the last of them; pace: thousandths of units a second, measured between
+             grants, the last of them at `since`; both 0 where the size of grants is fixed
 program:<id> the charging program of a grant, until the session ends; with a tariff switch: program, its time, the program from then on, a row each
 answer:<n mod 5>  3 a1b2c3d4 done ok 8000 10=granted,10000000,0,0,octets,3600,20,terminate
 ]]
@@ -29,17 +30,16 @@ end
 
 local function new_line(key)
   return {
-    key = key, by = -1, granted = 0, ends = 0, program = '-', used = 0, charged = 0, money = 0, holds = {}, cash = {}, caps = {}, runs = {}, draws = {},
+    key = key, by = -1, granted = 0, ends = 0, program = '-', used = 0, charged = 0, money = 0, holds = NONE, cash = NONE, caps = NONE, runs = {}, draws = {},
     pace = 0, since = 0,
   }
 end
 
 -- Flat lists: bucket, units, bucket, units.
 local function read_pairs(text)
+  if text == '-' then return NONE end
   local list = {}
-  if text ~= '-' then
-    for id, n in gmatch(text, '([^=,]+)=(%d+)') do list[#list + 1], list[#list + 2] = id, n + 0 end
-  end
+  for id, n in gmatch(text, '([^=,]+)=(%d+)') do list[#list + 1], list[#list + 2] = id, n + 0 end
   return list
 end
 

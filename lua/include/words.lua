@@ -7,3 +7,5 @@ local MOST = { octets = 100000000000000, seconds = 1000000000, events = 10000000
 local MOST_MONEY = 4503599627370496 -- 2^52, so that sums of two stay exact
 
 local function digits(n) return format('%d', n) end
+
+local NONE = {} -- an empty list or table that nobody adds to
