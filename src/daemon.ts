@@ -12,7 +12,15 @@ import { startHealth, type HttpService } from './admin/http.js'
 import { importRows } from './admin/import.js'
 import { Readiness } from './admin/readiness.js'
 import { readCsv } from './admin/rows.js'
-import type { AuditView, ReloadOutcome, StatusView } from './admin/services.js'
+import type {
+  AuditView,
+  CatalogTexts,
+  DiffOutcome,
+  RatedSubject,
+  RateOutcome,
+  ReloadOutcome,
+  StatusView,
+} from './admin/services.js'
 import { readOrMakeToken } from './admin/token.js'
 import { RedisAccounts } from './balance/accounts.js'
 import { Balance } from './balance/balance.js'
@@ -29,6 +37,7 @@ import type { Accounts, NewBucket } from './balance/types.js'
 import { ChargingFunction } from './charging/charging.js'
 import { Expiry } from './charging/expiry.js'
 import { GatewayRestarts } from './charging/gateway-restart.js'
+import { QuoteError, Quotes } from './charging/quote.js'
 import { systemClock, type Clock } from './clock.js'
 import type { Config, ListenAddress } from './config/config.js'
 import { formatFault } from './config/yaml.js'
@@ -38,10 +47,15 @@ import { DiameterServer } from './diameter/server.js'
 import { audit } from './ledger/audit.js'
 import { LedgerWriter } from './ledger/writer.js'
 import { CreditControl } from './gy/credit-control.js'
+import { Explainer } from './inquiry/explain.js'
+import { defaultJump, judgeCatalog, type Judgement } from './inquiry/judge.js'
+import { rate } from './inquiry/rate.js'
+import { readAccount, readUse, RequestProblem, type UseWords } from './inquiry/rate-request.js'
 import { localInstant } from './rating/calendar.js'
 import type { Catalog } from './rating/catalog.js'
 import { missingHeld } from './rating/held.js'
-import { loadCatalog } from './rating/load.js'
+import { diffCatalogs, diffText } from './rating/diff.js'
+import { loadCatalog, readCatalog, type CatalogOutcome } from './rating/load.js'
 import { newBuckets } from './rating/match.js'
 import { compileRate } from './rating/price.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
@@ -225,33 +239,59 @@ export async function startDaemon(options: {
     server.current = diameter
     const bucketsOf = (offer: string, now: Millis): readonly NewBucket[] | undefined => newBuckets(catalog, offer, now)
 
-    /** Reads the catalog and what accounts hold of it: the next catalog, or all that speaks against it. */
-    const nextCatalog = async (): Promise<{ catalog: Catalog; warnings: string[] } | { faults: string[] }> => {
-      const outcome = loadCatalog(config.catalog)
-      if ('faults' in outcome) return { faults: outcome.faults.map(formatFault) }
+    const quotes = new Quotes(balance, config.charging, clock)
+    /** All that speaks against a catalog that was read: its own faults, its tests, what accounts hold that it lacks. */
+    const judge = async (outcome: CatalogOutcome, jump = defaultJump): Promise<Judgement> => {
       try {
-        const faults = missingHeld(outcome.catalog, await accounts.census())
-        return faults.length > 0
-          ? { faults }
-          : { catalog: outcome.catalog, warnings: outcome.warnings.map(formatFault) }
+        const running = { catalog, jump }
+        return await judgeCatalog(outcome, { quotes, census: await accounts.census(), running })
       } catch (error) {
         if (!(error instanceof BalanceUnavailableError)) throw error
-        return { faults: ['the store does not say which offers and buckets accounts hold: try again when it answers'] }
+        const fault = 'the store does not say which offers and buckets accounts hold: try again when it answers'
+        return { faults: [fault], warnings: [] }
       }
     }
-    const check = async (): Promise<ReloadOutcome> => {
-      const next = await nextCatalog()
-      if ('faults' in next) return { status: 'refused', version: catalog.version, faults: next.faults }
+    const readGiven = (given: CatalogTexts | undefined): CatalogOutcome =>
+      given ? readTexts(given) : loadCatalog(config.catalog)
+    const check = async (given?: CatalogTexts, jump?: number): Promise<ReloadOutcome> => {
+      const next = await judge(readGiven(given), jump)
+      if ('faults' in next) return { status: 'refused', version: catalog.version, ...next }
       const { version } = next.catalog
       return { status: version === catalog.version ? 'unchanged' : 'loaded', version, warnings: next.warnings }
     }
+    const diff = async (given?: CatalogTexts): Promise<DiffOutcome> => {
+      const outcome = readGiven(given)
+      if ('faults' in outcome)
+        return { status: 'refused', version: catalog.version, faults: outcome.faults.map(formatFault) }
+      const found = diffCatalogs(catalog, outcome.catalog, (await accounts.census()).offers)
+      return { status: 'compared', diff: found, text: diffText(found) }
+    }
+    const rateUse = async (whose: RatedSubject, words: UseWords): Promise<RateOutcome> => {
+      try {
+        const use = readUse(catalog, words, clock.now())
+        if ('described' in whose) {
+          const subject = { kind: 'described' as const, account: readAccount(catalog, whose.described) }
+          return { status: 'rated', rated: await rate(catalog, quotes, subject, use) }
+        }
+        const state = await balance.stateOf(whose.account, clock.monotonic() + storePatienceMs)
+        if (!state) return { status: 'no_account' }
+        return { status: 'rated', rated: await rate(catalog, quotes, { kind: 'account', ...whose, state }, use) }
+      } catch (error) {
+        if (!(error instanceof RequestProblem || error instanceof QuoteError)) throw error
+        return { status: 'impossible', why: error.message }
+      }
+    }
+    const explainer = new Explainer({
+      ...{ journal, programs, identities, accounts, clock },
+      directory: config.journal.directory,
+    })
     const readAgain = async (): Promise<ReloadOutcome> => {
-      const next = await nextCatalog()
+      const next = await judge(loadCatalog(config.catalog))
       if ('faults' in next) {
-        const { faults } = next
+        const { faults, warnings } = next
         log.error({ event: 'catalog_refused', faults }, 'the catalog is refused; the old one stays in force')
         metrics.operation.catalogReload('refused')
-        return { status: 'refused', version: catalog.version, faults }
+        return { status: 'refused', version: catalog.version, faults, warnings }
       }
       const status = next.catalog.version === catalog.version ? 'unchanged' : 'loaded'
       const { warnings } = next
@@ -268,6 +308,9 @@ export async function startDaemon(options: {
       reloading = done.catch(() => undefined)
       return done
     }
+
+    const atStart = await judgeCatalog({ catalog, warnings: [] }, { quotes })
+    if ('faults' in atStart) throw new StartRefusal(atStart.faults)
 
     const seeded = await seed(config, accounts, bucketsOf, catalog, clock, store, log)
 
@@ -327,6 +370,9 @@ export async function startDaemon(options: {
           localTime: text => localInstant(text, catalog.timezone),
           reload,
           check,
+          diff,
+          rate: rateUse,
+          explain: query => explainer.explain(query),
           audit: proveBalances,
           peers: () =>
             diameter.peers().map(peer => ({
@@ -386,6 +432,16 @@ function firstCatalog(config: Config, log: Logger): Catalog {
   if ('faults' in outcome) throw new StartRefusal(outcome.faults.map(formatFault))
   for (const warning of outcome.warnings) log.warn({ event: 'catalog_warning' }, formatFault(warning))
   return outcome.catalog
+}
+
+/** A catalog that was sent: nothing of this machine is read for it. */
+function readTexts({ files, others }: CatalogTexts): CatalogOutcome {
+  const texts = new Map(others.map(({ file, text }) => [file, text]))
+  return readCatalog(files, file => {
+    const text = texts.get(file)
+    if (text === undefined) throw new Error('it was not sent with the catalog')
+    return text
+  })
 }
 
 function makeDataFolder({ data }: Config): void {

@@ -15,12 +15,10 @@ import type { AccountView, BucketView, CounterView, OptInView, OverrideView, Ses
 import type { Config } from './config/config.js'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
+import { addCatalogCommands } from './ctl/catalog.js'
+import type { Ctl, Options } from './ctl/command.js'
+import { addRateCommands } from './ctl/rate.js'
 import { formatAmount, unitTypes, type UnitType } from './units.js'
-
-interface Options {
-  readonly json?: boolean
-  readonly config?: string
-}
 
 /** The daemon said no: exit status 1. */
 class Refused extends Error {
@@ -162,8 +160,10 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   command(program, 'peers', 'List the connected Diameter peers.').action(listPeers)
   const catalog = program.command('catalog').description('The catalog.').exitOverride()
   command(catalog, 'show', 'Version and offers of the catalog in use.').action(showCatalog)
-  command(catalog, 'check', 'Say what a reload would, and change nothing.').action(checkCatalog)
   command(catalog, 'reload', 'Read the catalog again; a bad one is refused.').action(reloadCatalog)
+  const ctl: Ctl = { command, call, put, usage: message => new Usage(message) }
+  addCatalogCommands(catalog, ctl)
+  addRateCommands(program, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.').action(audit)
   command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)
   return program
@@ -421,12 +421,6 @@ type Reloaded = Exclude<ReloadOutcome, { status: 'refused' }>
 async function reloadCatalog(options: Options): Promise<void> {
   const outcome = await call<Reloaded>(options, 'POST', '/v1/catalog/reload')
   put(options, outcome, () => [...warningsOf(outcome), `${outcome.status}: catalog ${outcome.version}`].join('\n'))
-}
-
-async function checkCatalog(options: Options): Promise<void> {
-  const outcome = await call<Reloaded>(options, 'POST', '/v1/catalog/check')
-  const is = outcome.status === 'unchanged' ? 'it is in use' : 'a reload would take it into use'
-  put(options, outcome, () => [...warningsOf(outcome), `catalog ${outcome.version} has no faults; ${is}`].join('\n'))
 }
 
 const warningsOf = ({ warnings }: Reloaded): string[] => warnings.map(warning => `warning: ${warning}`)

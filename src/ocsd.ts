@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
 import { startDaemon, StartRefusal, version, type Daemon } from './daemon.js'
-import { checkConfiguration } from './rating/check.js'
+import { checkConfiguration } from './inquiry/check.js'
 import { createLog } from './telemetry/log.js'
 
 const usage = `ocsd ${version}, an online charging system daemon
@@ -15,7 +15,8 @@ const usage = `ocsd ${version}, an online charging system daemon
 usage: ocsd [--config FILE] [--check]
 
   --config FILE   configuration (default: the file named by OCS_CONFIG, else config/ocs.yaml)
-  --check         check configuration and catalog, tell every fault, and end: 0 when both are well, else 1
+  --check         check configuration and catalog, play the tests beside the tariff, tell every fault, and end: 0 when all
+                  is well, else 1. What accounts hold of the catalog it cannot know: ask \`ocsctl catalog check\`
   --version, --help
 
 SIGTERM and SIGINT drain: open requests are answered, peers are told, exit status 0. A second one ends it at once.
@@ -25,7 +26,8 @@ async function main(): Promise<void> {
   const options = readArguments()
   const file = resolve(options.config ?? process.env['OCS_CONFIG'] ?? 'config/ocs.yaml')
   if (options.check) {
-    const { ok, lines } = checkConfiguration(file)
+    const { log } = createLog({ level: 'silent', identities: 'masked' })
+    const { ok, lines } = await checkConfiguration(file, { log })
     for (const line of lines) console.log(line)
     process.exitCode = ok ? 0 : 1
     return

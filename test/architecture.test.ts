@@ -27,21 +27,23 @@ const arrows: Readonly<Record<string, Arrows>> = {
   gy: { imports: ['charging', 'diameter', 'clock', 'currency', 'units'], types: ['config'] },
   ledger: { imports: ['balance', 'clock', 'units'], types: ['config'] },
   telemetry: { imports: ['diameter', 'clock', 'units'], types: ['balance', 'charging', 'config', 'gy', 'ledger'] },
-  admin: { imports: ['balance', 'clock', 'config', 'units'], types: ['charging', 'rating'] },
+  admin: { imports: ['balance', 'clock', 'config', 'units'], types: ['charging', 'inquiry', 'rating'] },
   simulator: { imports: ['diameter', 'config', 'clock', 'units'] },
   daemon: {
     imports: [
-      ...['admin', 'balance', 'charging', 'clock', 'config', 'diameter', 'gy', 'ledger', 'rating', 'store'],
-      ...['telemetry', 'units'],
+      ...['admin', 'balance', 'charging', 'clock', 'config', 'diameter', 'gy', 'inquiry', 'ledger', 'rating'],
+      ...['store', 'telemetry', 'units'],
     ],
   },
-  ocsd: { imports: ['daemon', 'config', 'rating', 'telemetry'] },
-  ocsctl: { imports: ['config', 'units'], types: ['admin'] },
+  inquiry: { imports: ['balance', 'charging', 'clock', 'config', 'ledger', 'rating', 'store', 'units'] },
+  ocsd: { imports: ['daemon', 'config', 'inquiry', 'telemetry'] },
+  ctl: { imports: ['config', 'rating', 'units'], types: ['admin', 'inquiry'] },
+  ocsctl: { imports: ['config', 'ctl', 'units'], types: ['admin'] },
 }
 
 /** Where a package may do its work; its types may be named anywhere. */
 const packages: Readonly<Record<string, readonly string[]>> = {
-  commander: ['ocsctl'],
+  commander: ['ctl', 'ocsctl'],
   fastify: ['admin'],
   ioredis: ['balance'],
   luxon: ['rating'],

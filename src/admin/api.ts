@@ -12,6 +12,7 @@ import { cannotListen, httpLimits, type HttpService, withinGrace } from './http.
 import { openApiOf } from './openapi.js'
 import { Problem } from './problem.js'
 import type { Route, RouteRequest, RouteServices } from './route.js'
+import { catalogOctets } from './rating-routes.js'
 import { routes } from './routes.js'
 import type { AdminServices } from './services.js'
 import { tokenCheck } from './token.js'
@@ -108,6 +109,7 @@ function addRoute(app: FastifyInstance, route: Route, services: RouteServices): 
   app.route({
     method: route.method,
     url: route.path,
+    ...(route.bodyOctets !== undefined && { bodyLimit: route.bodyOctets }),
     schema: {
       ...(route.params && { params: route.params }),
       ...(route.query && { querystring: route.query }),
@@ -158,7 +160,7 @@ function problemOf(error: Error & Partial<FastifyError>, log: Logger): Problem {
   }
   switch (error.statusCode) {
     case 413:
-      return new Problem('too-large', `a body has at most ${bodyOctets} octets`)
+      return new Problem('too-large', `a body has at most ${bodyOctets} octets, a catalog ${catalogOctets}`)
     case 415:
       return new Problem('unsupported-media-type', 'send application/json')
     case 400:

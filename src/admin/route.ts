@@ -16,6 +16,8 @@ export interface Route {
   readonly params?: Schema
   readonly query?: Schema
   readonly body?: Schema
+  /** Octets of the body, where more may come than the API allows in general. */
+  readonly bodyOctets?: number
   /** The body is read as a stream, of these types. */
   readonly stream?: readonly string[]
   /** By status; the body of each is described in words. */

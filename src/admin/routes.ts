@@ -19,6 +19,7 @@ import {
 } from './account-terms.js'
 import { accountPattern, importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
 import { Problem } from './problem.js'
+import { ratingRoutes } from './rating-routes.js'
 import {
   defaultActor,
   existing,
@@ -32,7 +33,6 @@ import {
   type Schema,
 } from './route.js'
 import { readCsv, readJsonLines } from './rows.js'
-import type { ReloadOutcome } from './services.js'
 import { viewOfAccount, viewOfSession } from './views.js'
 
 const csvTypes = ['text/csv']
@@ -278,22 +278,7 @@ export const routes: readonly Route[] = [
     problems: [],
     work: (_, { catalog }) => ok(catalog()),
   },
-  {
-    method: 'POST',
-    path: '/v1/catalog/reload',
-    summary: 'Read the catalog again. A bad one is refused with every fault, and the old one stays.',
-    answers: { 200: 'The version in use now' },
-    problems: ['catalog-refused'],
-    work: reloadCatalog,
-  },
-  {
-    method: 'POST',
-    path: '/v1/catalog/check',
-    summary: 'Read the catalog and say what a reload would: faults, warnings, and what accounts hold that it lacks.',
-    answers: { 200: 'The version that it would have, and its warnings' },
-    problems: ['catalog-refused'],
-    work: checkCatalog,
-  },
+  ...ratingRoutes,
   {
     method: 'POST',
     path: '/v1/audit',
@@ -518,23 +503,6 @@ async function* limited(chunks: Readable): AsyncGenerator<Buffer> {
     if (octets > importOctets) throw new Problem('too-large', 'more than 512 MiB: split the file')
     yield chunk
   }
-}
-
-async function reloadCatalog(_: RouteRequest, { reload }: RouteServices): Promise<RouteAnswer> {
-  return answerOf(await reload())
-}
-
-async function checkCatalog(_: RouteRequest, { check }: RouteServices): Promise<RouteAnswer> {
-  return answerOf(await check())
-}
-
-function answerOf(outcome: ReloadOutcome): RouteAnswer {
-  if (outcome.status !== 'refused') return ok(outcome)
-  const count = outcome.faults.length === 1 ? '1 fault' : `${outcome.faults.length} faults`
-  throw new Problem('catalog-refused', `the new catalog has ${count}; version ${outcome.version} stays in use`, {
-    version: outcome.version,
-    faults: outcome.faults,
-  })
 }
 
 function showStatus(_: RouteRequest, { status }: RouteServices): RouteAnswer {

@@ -1,6 +1,10 @@
 /** What the admin API is handed: it has no state of its own. */
 import type { Accounts, NewBucket } from '../balance/types.js'
+import type { Explained, ExplainQuery } from '../inquiry/explain.js'
+import type { Rated } from '../inquiry/rate.js'
+import type { AccountWords, UseWords } from '../inquiry/rate-request.js'
 import type { Catalog } from '../rating/catalog.js'
+import type { CatalogDiff } from '../rating/diff.js'
 import type { Micros, Millis } from '../units.js'
 
 export interface AdminServices {
@@ -15,14 +19,46 @@ export interface AdminServices {
   /** A date or time as the catalog's time zone shows it; undefined when the text is none. */
   readonly localTime: (text: string) => Millis | undefined
   readonly reload: () => Promise<ReloadOutcome>
-  /** Reads the catalog as `reload` does, and leaves the one in use alone. */
-  readonly check: () => Promise<ReloadOutcome>
+  /**
+   * Reads the catalog as `reload` does, or one that is handed in, and leaves the one in use alone.
+   *
+   * @param jump percent by which a price may differ from the catalog in use without being told; default 20
+   */
+  readonly check: (given?: CatalogTexts, jump?: number) => Promise<ReloadOutcome>
+  /** What that catalog would change, and for whom. */
+  readonly diff: (given?: CatalogTexts) => Promise<DiffOutcome>
+  /** What usage costs, with nothing written. */
+  readonly rate: (whose: RatedSubject, use: UseWords) => Promise<RateOutcome>
+  /** What the ledger says of a request. */
+  readonly explain: (query: ExplainQuery) => Promise<Explained>
   readonly audit: () => Promise<AuditView>
   readonly peers: () => readonly PeerView[]
   readonly status: () => StatusView
   /** A recharge was tried. */
   readonly recharged: (channel: string, result: 'credited' | 'repeated' | 'refused') => void
 }
+
+/** A catalog as its author has it before it is installed. */
+export interface CatalogTexts {
+  /** The YAML, in the order of the names. */
+  readonly files: readonly { readonly file: string; readonly text: string }[]
+  /** What the YAML names: CSV files. */
+  readonly others: readonly { readonly file: string; readonly text: string }[]
+}
+
+export type DiffOutcome =
+  | { readonly status: 'compared'; readonly diff: CatalogDiff; readonly text: readonly string[] }
+  | { readonly status: 'refused'; readonly version: string; readonly faults: readonly string[] }
+
+/** Number of a subscriber in its account. */
+export type RatedSubject =
+  { readonly account: string; readonly subscriber: string } | { readonly described: AccountWords }
+
+export type RateOutcome =
+  | { readonly status: 'rated'; readonly rated: Rated }
+  | { readonly status: 'no_account' }
+  /** What is wrong with the request. */
+  | { readonly status: 'impossible'; readonly why: string }
 
 export interface CatalogView {
   readonly version: string
@@ -39,7 +75,12 @@ export interface OfferView {
 export type ReloadOutcome =
   | { readonly status: 'loaded' | 'unchanged'; readonly version: string; readonly warnings: readonly string[] }
   /** Each fault as file:line:column with its hint; the old catalog stays. */
-  | { readonly status: 'refused'; readonly version: string; readonly faults: readonly string[] }
+  | {
+      readonly status: 'refused'
+      readonly version: string
+      readonly faults: readonly string[]
+      readonly warnings: readonly string[]
+    }
 
 export interface AuditView {
   readonly accounts: number

@@ -263,6 +263,13 @@ export class Balance {
     return { keys, args }
   }
 
+  /** The fields of an account, to quote on a copy of it; undefined when there is no such account. */
+  async stateOf(account: string, deadline: number): Promise<ChargeState | undefined> {
+    const key = accountKey(partitionOf(account, this.partitions), account)
+    const fields = await this.store.call('account', deadline, redis => redis.hgetall(key))
+    return fields['funds'] === undefined ? undefined : { account: fields, session: {} }
+  }
+
   /** The profile of an account, for a first request; undefined when there is no such account. */
   async profile(account: string, deadline: number): Promise<Profile | undefined> {
     const key = accountKey(partitionOf(account, this.partitions), account)

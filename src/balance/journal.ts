@@ -38,6 +38,7 @@ export const streamStart = '0-0'
 const groupSize = 128 // streams of one XREAD: fewer cost more round trips, more hold the store longer
 const entriesOfOneRead = 2048 // about 1 ms of the store
 const commandsOfOnePipeline = 256
+const entriesLookedBack = 500
 
 export class Journal {
   private readonly keys: readonly string[]
@@ -73,6 +74,19 @@ export class Journal {
         entries: entries.map(([id, fields]) => ({ id, text: textOf(fields) })),
         more: entries.length >= count,
       }))
+    }
+  }
+
+  /** Entries of a partition from the newest back, some hundred at a time. @throws BalanceUnavailableError */
+  async *newest(partition: number): AsyncGenerator<readonly JournalEntry[]> {
+    let end = '+'
+    for (;;) {
+      const entries = await this.store.call('journal', this.deadline(), redis =>
+        redis.xrevrange(this.keys[partition]!, end, '-', 'COUNT', entriesLookedBack),
+      )
+      if (entries.length > 0) yield entries.map(([id, fields]) => ({ id, text: textOf(fields) }))
+      if (entries.length < entriesLookedBack) return
+      end = `(${entries.at(-1)![0]}`
     }
   }
 

@@ -98,6 +98,9 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
     }),
     reload: () => Promise.resolve({ status: 'loaded', version: '4b5c', warnings: [] }),
     check: () => Promise.resolve({ status: 'loaded', version: '4b5c', warnings: ['offers.yaml:1:1: dear'] }),
+    diff: () => Promise.resolve({ status: 'refused', version: '3f2a', faults: ['offers.yaml:1:1: wrong'] }),
+    rate: () => Promise.resolve({ status: 'no_account' }),
+    explain: () => Promise.resolve({ explanations: [], searched: { journal: 0, files: 0, all: true } }),
     audit: () => Promise.resolve({ accounts: 2, entries: 7, violations: [] }),
     peers: () => [
       {

@@ -1,0 +1,18 @@
+/** What the commands of ocsctl that live here are handed by it. */
+import type { Command } from 'commander'
+
+export interface Options {
+  readonly json?: boolean
+  readonly config?: string
+}
+
+export interface Ctl {
+  /** A command with the options that all have. */
+  readonly command: (parent: Command, usage: string, description: string) => Command
+  /** One call of the admin API. What is undefined in the body is left out. */
+  readonly call: <T>(options: Options, method: string, path: string, body?: object) => Promise<T>
+  /** The answer as JSON where that was asked for, else as text. */
+  readonly put: (options: Options, answer: object, text: () => string) => void
+  /** Exit status 2. */
+  readonly usage: (message: string) => Error
+}
