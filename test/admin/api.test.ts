@@ -189,7 +189,9 @@ void t.test('a store that does not answer is 503, a defect of ours 500 without a
 
 void t.test('a bad catalog is refused with every fault', async t => {
   const faults = ['catalog/rates.yaml:3:9: unknown key prise', 'catalog/offers.yaml:7:1: no rate data']
-  const admin = await startAdmin(t, { reload: () => Promise.resolve({ status: 'refused', version: '3f2a', faults }) })
+  const admin = await startAdmin(t, {
+    reload: () => Promise.resolve({ status: 'refused', version: '3f2a', faults, warnings: [] }),
+  })
   const reply = await admin.request('POST', '/v1/catalog/reload')
   t.same(refusal(reply), [422, 'catalog-refused'])
   t.same(reply.body['faults'], faults)
