@@ -75,10 +75,12 @@ end
 -- Read: the session.
 local lines, fields = {}, { 'state', answer_field }
 for i = 8, #ARGV do
-  local key, used, asked, threshold, program, more = match(ARGV[i], '^(%S+) (%S+) (%S+) (%S+)\nnow ([^\n]*)(.*)$')
+  local key, used, asked, threshold, program = match(ARGV[i], '^(%S+) (%S+) (%S+) (%S+)\nnow (.*)$')
+  local rows, more = find(program, '\n', 1, true), nil
+  if rows then program, more = sub(program, 1, rows - 1), sub(program, rows) end
   local line = { key = key, asked = asked, threshold = threshold == 'threshold', program = program, more = more, before = 0, after = 0, indeterminate = 0 }
-  local unsplit, before, after, indeterminate = match(used, '^(%d+),(%d+),(%d+),(%d+)$')
-  if unsplit then
+  if find(used, ',', 1, true) then
+    local unsplit, before, after, indeterminate = match(used, '^(%d+),(%d+),(%d+),(%d+)$')
     line.unsplit, line.before, line.after, line.indeterminate = unsplit + 0, before + 0, after + 0, indeterminate + 0
   else
     line.unsplit = used + 0
@@ -102,11 +104,11 @@ local function program_of(text)
   return program
 end
 local function term_of(text)
-  local first, time, second = match(text, '^([^\n]*)\n(%d+)\n(.*)$')
-  if not first then
+  if not find(text, '\n', 1, true) then
     local program = program_of(text)
     return { id = program.id, text = text, a = program }
   end
+  local first, time, second = match(text, '^([^\n]*)\n(%d+)\n(.*)$')
   local a, b = program_of(first), program_of(second)
   return { id = format('%s.%s.%s', a.id, b.id, time), text = text, a = a, b = b, at = time + 0 }
 end
@@ -240,7 +242,8 @@ local function note_term(term)
   if term.b then note_program(term.b) end
 end
 for _, line in ipairs(lines) do
-  local time, program = match(line.more, '\nnext (%d+) ([^\n]*)')
+  local time, program
+  if line.more then time, program = match(line.more, '\nnext (%d+) ([^\n]*)') end
   line.now = term_of(time and format('%s\n%s\n%s', line.program, time, program) or line.program)
   line.old = nil
   local s = line.session
@@ -249,12 +252,12 @@ for _, line in ipairs(lines) do
   elseif under ~= '-' then line.old = stored_term(under) end
   if not line.old then
     -- By what applies now: seconds may reach back to what applied before.
-    time, program = match(line.more, '\nprev (%d+) ([^\n]*)')
+    if line.more then time, program = match(line.more, '\nprev (%d+) ([^\n]*)') else time = nil end
     if time then line.old = term_of(format('%s\n%s\n%s', program, time, line.program))
     elseif line.now.b then line.old = term_of(line.program)
     else line.old = line.now end
   end
-  line.facts = match(line.more, '\nfacts ([^\n]*)')
+  line.facts = line.more and match(line.more, '\nfacts ([^\n]*)')
   note_term(line.now)
   note_term(line.old)
   note_held(s, held, counted)

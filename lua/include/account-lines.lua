@@ -29,8 +29,9 @@ end
 local function read_bucket(id, line)
   local name, unit, left, held, ends, rest = match(line, '^(%S+) (%a+) left (%d+) held (%d+) until (%d+)(.*)$')
   local bucket = { id = id, name = name, unit = unit, left = left + 0, held = held + 0, ends = ends + 0, rest = rest }
-  local with = match(rest, ' with (.*)$')
-  if with then
+  local words = find(rest, ' with ', 1, true)
+  if words then
+    local with = sub(rest, words)
     bucket.blocker = match(with, 'blocker') ~= nil
     bucket.from = tonumber(match(with, 'from=(%d+)'))
     bucket.life = tonumber(match(with, 'life=(%d+)'))

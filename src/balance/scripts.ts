@@ -20,13 +20,26 @@ export function loadScripts(from: URL = folder): Map<string, Script> {
   const scripts = new Map<string, Script>()
   for (const file of readdirSync(from).filter(name => name.endsWith('.lua'))) {
     const name = file.slice(0, -'.lua'.length)
-    const lua = readFileSync(new URL(file, from), 'utf8').replaceAll(/^-- @include (\S+)$/gm, (_, include: string) =>
+    const lua = inOneFunction(readFileSync(new URL(file, from), 'utf8')).replaceAll(includeLine, (_, include: string) =>
       readFileSync(new URL(`include/${include}.lua`, from), 'utf8'),
     )
     const keys = Math.max(...[...lua.matchAll(/KEYS\[(\d+)\]/g)].map(([, n]) => Number(n)))
     scripts.set(name, { name, lua, sha: createHash('sha1').update(lua).digest('hex'), keys })
   }
   return scripts
+}
+
+const includeLine = /^-- @include (\S+)$/gm
+
+/**
+ * What follows the includes becomes a function of its own: what it takes of them, and what its own functions take, is then found at
+ * once, where Lua 5.1 else goes along all locals that are in use for each of them (4 % of a charge's instructions). Lines stay.
+ */
+function inOneFunction(text: string): string {
+  const last = [...text.matchAll(includeLine)].at(-1)
+  if (!last) return text
+  const end = last.index + last[0].length
+  return `${text.slice(0, end)}\nreturn (function()${text.slice(end + 1)}\nend)()\n`
 }
 
 /** What the scripts are as commands: keys, then arguments, all text; one text back. */
