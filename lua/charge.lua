@@ -309,10 +309,11 @@ local booked_until
 if has_counters then
   function roll(c)
     local counter, period = book.counters[c.full], c.period
-    if period and period.start > counter.period and not (booked_until and period.start >= booked_until) then
-      if counter.value ~= 0 then counter.changed = true end
-      counter.value, counter.period = 0, period.start
-    end
+    if not period or period.start <= counter.period then return booked_until and period and period.start >= booked_until and counter.past or counter end
+    if booked_until and period.start >= booked_until then return counter end
+    counter.past = { value = counter.value, held = counter.held, period = counter.period } -- for what this request still books in it
+    if counter.value ~= 0 then counter.changed = true end
+    counter.value, counter.period = 0, period.start
     return counter
   end
 
@@ -325,7 +326,7 @@ if has_counters then
 
   function count_up(c, amount)
     if amount == 0 then return end
-    local counter = book.counters[c.full]
+    local counter = roll(c)
     local before = counter.value
     counter.value, counter.changed = max(0, before + amount), true
     if c.limit and c.steps ~= '-' then
@@ -387,18 +388,21 @@ local function start_life(bucket)
 end
 
 -- Money that the program may take: of each money bucket its free part, of all together no more than what is free in all. Semantics.md section 1.
-local function free_funds(program, time)
-  local total, parts = funds.money + funds.credit - funds.held - funds.debt, nil
-  if next(program.money) then
+local function free_funds(program, time, granting)
+  local total, parts, most = funds.money + funds.credit - funds.held - funds.debt, nil, nil
+  if has_buckets and next(program.money) then
     parts = {}
+    local sum = 0
     for _, bucket in ipairs(book.order) do
-      if program.money[bucket.name] and usable(bucket, time) and bucket.left > bucket.held then
-        parts[#parts + 1], parts[#parts + 2] = bucket, bucket.left - bucket.held
-        total = total + bucket.left - bucket.held
+      if program.money[bucket.name] and usable(bucket, time) then
+        local free = max(0, bucket.left - bucket.held)
+        if free > 0 and not most then parts[#parts + 1], parts[#parts + 2] = bucket, free end
+        total, sum = total + free, sum + free
+        if granting and bucket.blocker and not most then most = sum end
       end
     end
   end
-  return max(0, total), parts
+  return max(0, most and min(most, total) or total), parts
 end
 
 -- How many of `count` units the rate gives for `sum` (nil: all of them), and what they cost at most, with how much the run's T and billable units grow.
@@ -435,7 +439,7 @@ local function spend(line, program, count, pool)
   local _, cost, grown, d = buy(program, run, opening, nil, count)
   line.cost = (line.cost or 0) + cost
   paid(line, 'rate', count, cost, format(':%s:%d:%d:%s:%d', rate.id, run.n, opening and 1 or 0,
-    program.tiers and digits(book.counters[program.tiers.full].value) or '-', run.raw))
+    program.tiers and digits(standing(program.tiers)) or '-', run.raw))
   move_run(s, rate, run, count, grown)
   s.charged, state.charged = s.charged + cost, state.charged + cost
   for _, c in ipairs(program.counters) do
@@ -448,9 +452,10 @@ local function spend(line, program, count, pool)
   local rest = cost
   if pool then
     for i = 1, #pool.cash, 2 do
-      local amount = min(rest, pool.cash[i + 1])
+      local bucket = book.by_id[pool.cash[i]]
+      local amount = program.money[bucket.name] and min(rest, pool.cash[i + 1]) or 0
       if amount > 0 then
-        post_bucket(book, book.by_id[pool.cash[i]], -amount, against)
+        post_bucket(book, bucket, -amount, against)
         paid(line, pool.cash[i], nil, amount)
         pool.cash[i + 1], rest = pool.cash[i + 1] - amount, rest - amount
       end
@@ -583,13 +588,14 @@ if has_buckets then
         if not fit then skipped(line, bucket.id, why)
         elseif blocked then skipped(line, bucket.id, 'blocked')
         elseif rest > 0 then
-          local free, units, amount = max(0, bucket.left - bucket.held), nil, nil
+          local free, units, amount, short = max(0, bucket.left - bucket.held), nil, nil, nil
           if payer.whole then
             units = min(rest, free)
             amount = units
           else
             local before = drawn(s, bucket.id)
-            units, amount = bucket_for(payer, before.n + (ahead and ahead[bucket.id] or 0), free, rest, before.short)
+            local granted = ahead and ahead[bucket.id]
+            units, amount, short = bucket_for(payer, before.n + (granted or 0), free, rest, granted and ahead.short[bucket.id] or before.short)
           end
           if units > 0 then
             -- The rest of a step that is paid is held for nothing.
@@ -598,6 +604,10 @@ if has_buckets then
               p.holds[#p.holds + 1], p.holds[#p.holds + 2] = bucket.id, amount
             end
             p[bucket.id] = units
+            if short then
+              p.short = p.short or {}
+              p.short[bucket.id] = short
+            end
             rest = rest - units
           else
             skipped(line, bucket.id, bucket.left > 0 and 'held' or 'empty')
@@ -683,7 +693,9 @@ local function report(line)
       if has_buckets then rest = draw_held(line, program, program.before, rest, pool) end
       if rest > 0 and program.rate then
         local sum = pool.money
-        for i = 1, #pool.cash, 2 do sum = sum + pool.cash[i + 1] end
+        for i = 1, #pool.cash, 2 do
+          if program.money[book.by_id[pool.cash[i]].name] then sum = sum + pool.cash[i + 1] end
+        end
         -- A grant may hold no money: the rest of a step that is paid costs nothing.
         if sum > 0 or s.granted > 0 then
           local run, opening = run_of(s, program.rate)
@@ -762,7 +774,7 @@ local function plan(line, program, count, from, ahead)
   if rest > 0 and program.rate and not blocked then
     local run, opening = run_of(s, program.rate)
     if ahead and ahead.rated > 0 then run, opening = { id = run.id, n = run.n + ahead.rated, raw = run.raw + ahead.raw }, opening end
-    local sum, parts = free_funds(program, time)
+    local sum, parts = free_funds(program, time, true)
     line.free = sum
     local limited = room and room < sum
     if limited then sum = room end
