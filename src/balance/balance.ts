@@ -227,8 +227,8 @@ export class Balance {
         readonly account: Record<string, string>
         readonly removed: string
       }
-      const { [changed.removed]: _, ...rest } = { ...account, ...changed.account }
-      account = rest
+      const fields = Object.entries({ ...account, ...changed.account })
+      account = Object.fromEntries(fields.filter(([field]) => field !== changed.removed))
     }
   }
 

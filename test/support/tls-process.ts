@@ -8,7 +8,7 @@ import { Balance } from '../../src/balance/balance.js'
 import { Store } from '../../src/balance/store.js'
 import { systemClock } from '../../src/clock.js'
 import { micros } from '../../src/units.js'
-import { aProgram } from './charging.js'
+import { aLine, aProgram } from './charging.js'
 import { chargingConfig, noMetrics, partitions } from './store.js'
 
 /** What it writes, as JSON. */
@@ -63,7 +63,9 @@ async function charge(): Promise<string> {
     deadlineMonotonic: store.deadlineIn(5000),
     cause: `"kind":"charge","session":"${sessionId}","number":0,"type":"I"`,
     originHost: 'gw.example',
-    lines: [{ key: '10', used: 0n, wanted: 1000n, threshold: false, program: aProgram({ num: 1n }) }],
+    lines: [aLine({ key: '10', used: 0n, wanted: 1000n, program: aProgram({ num: 1n }) })],
+    counters: [],
+    lowBalance: [],
     searchEnded: false,
   })
   return answered.status === 'answered' ? `${answered.answer.how} ${answered.answer.lines[0]!.is}` : answered.status
