@@ -50,8 +50,7 @@ import { CreditControl } from './gy/credit-control.js'
 import { Explainer } from './inquiry/explain.js'
 import { defaultJump, judgeCatalog, type Judgement } from './inquiry/judge.js'
 import { rate } from './inquiry/rate.js'
-import { readAccount, readUse, RequestProblem, type UseWords } from './inquiry/rate-request.js'
-import { localInstant } from './rating/calendar.js'
+import { readAccount, readTime, readUse, RequestProblem, type UseWords } from './inquiry/rate-request.js'
 import type { Catalog } from './rating/catalog.js'
 import { missingHeld } from './rating/held.js'
 import { diffCatalogs, diffText } from './rating/diff.js'
@@ -367,7 +366,7 @@ export async function startDaemon(options: {
           catalog: () => catalogView(catalog),
           tariff: () => catalog,
           priceProblem: (rate, price) => priceProblem(catalog, rate, price),
-          localTime: text => localInstant(text, catalog.timezone),
+          localTime: text => readTime(text, catalog.timezone),
           reload,
           check,
           diff,

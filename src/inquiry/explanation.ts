@@ -163,7 +163,8 @@ export function explainEntry(entry: LedgerEntry, known: Known): Explanation {
       title,
       ...lines.flatMap(({ text }) => text),
       ...block('balances', balances.map(({ balance, amount, before, after }) => `${balance}: ${before} → ${after} (${amount})`)),
-      ...block('counters', Object.entries(counters).map(([name, value]) => `${name}: ${value} now`)),
+      // A grant alone moves what is held, not what is counted.
+      ...block('counters', Object.entries(entry.lines.some(({ used = 0 }) => used > 0) ? counters : {}).map(([name, value]) => `${name}: ${value} now`)),
       ...block('events', events),
     ],
   } // prettier-ignore
@@ -370,28 +371,27 @@ class EntryWords {
   }
 
   private passedOver(
-    { skipped }: LedgerLine,
+    { skipped, holds = '', cash = '' }: LedgerLine,
     programs: readonly ProgramDescription[],
   ): { payer: string; why: string }[] {
     if (skipped === undefined) return []
-    return skipped.split(',').map(each => {
+    // What it holds of a bucket itself is no reason to pass it over.
+    const own = new Set(`${holds},${cash}`.split(',').map(each => each.split('=')[0]))
+    return skipped.split(',').flatMap(each => {
       const [id = '', why = ''] = each.split(':')
+      if (why === 'held' && own.has(id)) return []
       const name = programs.find(({ rate }) => rate)?.rate?.name ?? ''
-      return { payer: id === 'rate' ? `rate ${name}` : `bucket ${this.bucketName(id)}`, why: skipReasons[why] ?? why }
+      return [{ payer: id === 'rate' ? `rate ${name}` : `bucket ${this.bucketName(id)}`, why: skipReasons[why] ?? why }]
     })
   }
 
   private result(line: LedgerLine, amount: (units: number) => string): string {
-    const stop = line.stop === undefined ? '' : `; ${this.stopText(line.stop)}`
+    const stop = line.stop === undefined ? '' : `; ${this.stopText(line.stop, line.is === 'granted')}`
     switch (line.is) {
       case 'granted':
       case 'free': {
         const asked =
-          line.asked === undefined
-            ? ''
-            : line.asked === '*'
-              ? ' of any amount'
-              : ` of ${amount(Number(line.asked))} asked`
+          line.asked === undefined ? '' : ` (asked: ${line.asked === '*' ? 'any amount' : amount(Number(line.asked))})`
         const held = this.heldText(line)
         const last = line.final === 1 ? ', the last: final unit' : ''
         return `granted ${amount(line.granted ?? 0)}${asked}${line.is === 'free' ? ', free' : ''}${held === '' ? '' : `; held ${held}`}${last}${stop}`
@@ -435,11 +435,12 @@ class EntryWords {
   }
 
   /** `day-roaming.1:4900000:0:5000000`: value, held for others, limit. */
-  private stopText(stop: string): string {
+  private stopText(stop: string, granted: boolean): string {
     const [full = '', value, others, limit] = stop.split(':')
     const name = this.counterName(full)
     if (limit === undefined) return `counter ${name} has reached its limit`
     const show = (digits: string | undefined): string => this.counterValue(full, Number(digits ?? 0))
+    if (granted) return `counter ${name} allows no more: ${show(value)} of ${show(limit)} before this`
     const held = others === undefined || others === '0' ? '' : ` and ${show(others)} held for other grants`
     return `counter ${name} stops it: ${show(value)}${held} of ${show(limit)}`
   }

@@ -44,7 +44,7 @@ export function readUse(catalog: Catalog, words: UseWords, now: Millis): QuotedU
   const service = catalog.services.get(words.service)
   if (!service) throw unknown('service', words.service, catalog.services.keys())
   const { unit } = service
-  const at = words.at === undefined ? now : localInstant(words.at, catalog.timezone)
+  const at = words.at === undefined ? now : readTime(words.at, catalog.timezone)
   if (at === undefined)
     throw new RequestProblem(
       `at: \`${words.at!}\` is not a time; write 2026-12-24, 2026-12-24T18:00 (${catalog.timezone}) or 2026-12-24T17:00Z`,
@@ -84,6 +84,15 @@ export function readAccount(catalog: Catalog, words: AccountWords): QuotedAccoun
     buckets: new Map(),
     counters: new Map(),
   }
+}
+
+const zoned = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})$/
+
+/** A date or time as this zone shows it, or with a zone of its own; undefined when it is none. */
+export function readTime(text: string, timezone: string): Millis | undefined {
+  if (!zoned.test(text)) return localInstant(text, timezone)
+  const at = Date.parse(text)
+  return Number.isNaN(at) ? undefined : at
 }
 
 function unknown(kind: string, name: string, known: Iterable<string>): RequestProblem {

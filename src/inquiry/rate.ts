@@ -130,10 +130,10 @@ function sumOf(explanations: readonly Explanation[]): { balance: string; amount:
 
 function textOf(rated: Omit<Rated, 'text'>): string[] {
   const { result, service, at, amount, used, cost, overrun, currency, paid, left, counters, explanations } = rated
-  const all = used === amount ? '' : ` (${used} of it)`
+  const nothing = /^0 /.test(used)
   const end =
-    result === 'granted' ? 'granted' : used.startsWith('0 ') ? `refused with ${result}` : `then refused with ${result}`
-  const lines = [`${amount} of ${service} at ${at}: ${end}${all}, costs ${cost} ${currency}`]
+    result === 'granted' ? '' : nothing ? `refused with ${result}; ` : `${used} of it, then refused with ${result}; `
+  const lines = [`${amount} of ${service} at ${at}: ${end}costs ${cost} ${currency}`]
   if (overrun !== '0.00') lines.push(`${overrun} ${currency} of it would become debt`)
   if (paid.length > 0) lines.push(`paid by  ${paid.map(each => `${each.balance}: ${each.amount}`).join(', ')}`)
   lines.push(`left     ${left.map(each => `${each.balance}: ${each.amount}`).join(', ')}`)
