@@ -117,14 +117,6 @@ local function stored_term(id)
   return text and term_of(text)
 end
 
--- The present grant of a line, for requests that add nothing.
-local function present(line)
-  local s = line.session
-  if s.granted == 0 then return line.key .. '=booked,0,0' end
-  local term = stored_term(s.program) or term_of(line.program)
-  return format('%s=granted,%d,0,%d,%s,%s', line.key, s.granted, term.at or 0, term.a.unit, term.a.terms)
-end
-
 local resumed = false -- a repeat of a request that was reported, not granted
 if state then
   if state.account ~= account_id then return 'other_account ' .. state.account end
@@ -132,8 +124,16 @@ if state then
     local first_number, first_content, done, answer
     if first_answer then first_number, first_content, done, answer = match(first_answer, '^(%d+) (%S+) (%a+) (.*)$') end
     if first_number ~= request_number then
+      -- Each line's present grant.
       local words = {}
-      for i, line in ipairs(lines) do words[i] = present(line) end
+      for i, line in ipairs(lines) do
+        local grant = line.session
+        if grant.granted == 0 then words[i] = line.key .. '=booked,0,0'
+        else
+          local term = stored_term(grant.program) or term_of(line.program)
+          words[i] = format('%s=granted,%d,0,%d,%s,%s', line.key, grant.granted, term.at or 0, term.a.unit, term.a.terms)
+        end
+      end
       return format('old 0 0 ok %d %s', state.charged, concat(words, ';'))
     end
     if first_content ~= content then return 'mismatch 0 0 ' .. answer end
@@ -298,10 +298,12 @@ end
 -- Decide.
 local overrun, charged_before, money_before, first_used = 0, state.charged, funds.money, false
 
--- A function that is made costs as much as one that is called: those of buckets and counters are made where there are any.
-local has_buckets, has_counters = #ids > 0, #counter_names > 0
-local roll, standing, count_up, dear_units, count_used
-local drawn, draw, draw_free, draw_held, plan_buckets
+-- A function that is made costs as much as one that is called: those of buckets, counters and switches are made where there are any.
+local has_buckets, has_counters, has_switches = #ids > 0, #counter_names > 0, false
+for _, line in ipairs(lines) do has_switches = has_switches or line.now.b ~= nil or line.old.b ~= nil end
+local roll, enter, standing, count_up, dear_units, count_used
+local cheaper_is_new, larger
+local usable, start_life, skipped, drawn, draw, draw_free, draw_held, plan_buckets
 
 -- A counter at the time of what is booked: a new period starts at 0, an earlier one is never opened again. What was used before a tariff switch
 -- counts in the period that it ended, while nobody has left that: `booked_until` is the switch while that is booked.
@@ -315,6 +317,12 @@ if has_counters then
     if counter.value ~= 0 then counter.changed = true end
     counter.value, counter.period = 0, period.start
     return counter
+  end
+
+  -- Begins a side of a switch, or what has none.
+  function enter(part)
+    booked_until = part.ends
+    for _, c in ipairs(part[1].counters) do roll(c) end
   end
 
   -- What stands on it: of now, or of the period that a tariff switch opens.
@@ -372,19 +380,6 @@ local function move_run(s, rate, run, count, grown)
   end
   run.n = run.n + count
   run.raw = run.raw + grown
-end
-
-local function usable(bucket, time)
-  if ended(bucket, time) then return false, 'ended' end
-  if bucket.from and bucket.from > time then return false, 'early' end
-  return true
-end
-
-local function start_life(bucket)
-  if bucket.life and bucket.ends == 0 then
-    bucket.ends, bucket.begun, first_used = now + bucket.life, true, true
-    book.changed[bucket.id] = bucket
-  end
 end
 
 -- Money that the program may take: of each money bucket its free part, of all together no more than what is free in all. Semantics.md section 1.
@@ -489,41 +484,25 @@ local function spend(line, program, count, pool)
   end
 end
 
--- Takes units from a bucket, of `available` in it at most. Returns how many are paid.
-local function draw(line, program, bucket, payer, available, count)
-  local s, units, amount = line.session, nil, nil
-  if payer.whole then
-    units = min(count, available)
-    amount = units
-  else
-    local before, short = drawn(s, bucket.id), nil
-    units, amount, short = bucket_for(payer, before.n, available, count, before.short)
-    if before.new and units > 0 then s.draws[#s.draws + 1], before.new = before, nil end
-    before.n, before.short = before.n + units, short
-  end
-  if units == 0 then return 0, 0 end
-  start_life(bucket)
-  post_bucket(book, bucket, -amount, 'usage:' .. program.service)
-  paid(line, bucket.id, units, amount)
-  return units, amount
-end
-
-local function draw_free(line, program, payers, rest)
-  if rest == 0 or next(payers) == nil then return rest end
-  for _, bucket in ipairs(book.order) do
-    if rest == 0 then break end
-    local payer = payers[bucket.name]
-    if payer and usable(bucket, at) then rest = rest - draw(line, program, bucket, payer, max(0, bucket.left - bucket.held), rest) end
-  end
-  return rest
-end
-
-local function skipped(line, id, why)
-  line.skipped = line.skipped or {}
-  line.skipped[id] = why
-end
-
 if has_buckets then
+  function usable(bucket, time)
+    if ended(bucket, time) then return false, 'ended' end
+    if bucket.from and bucket.from > time then return false, 'early' end
+    return true
+  end
+
+  function start_life(bucket)
+    if bucket.life and bucket.ends == 0 then
+      bucket.ends, bucket.begun, first_used = now + bucket.life, true, true
+      book.changed[bucket.id] = bucket
+    end
+  end
+
+  function skipped(line, id, why)
+    line.skipped = line.skipped or {}
+    line.skipped[id] = why
+  end
+
   function drawn(s, id)
     for _, draw in ipairs(s.draws) do if draw.id == id then return draw end end
     return { id = id, n = 0, short = 0, new = true }
@@ -622,27 +601,43 @@ if has_buckets then
   end
 end
 
--- Which side of a switch costs less for so many units, by the price that each rate asks.
-local function cheaper_is_new(line, term, count)
-  local function cost(program)
-    if program.kind ~= 'pay' or not program.rate then return 0 end
-    local run, opening = run_of(line.session, program.rate)
-    local _, asked = buy(program, run, opening, nil, count)
-    return asked
-  end
-  local stood = {}
-  for _, program in ipairs({ term.a, term.b }) do
-    for _, c in ipairs(program.counters) do
-      local counter = book.counters[c.full]
-      stood[counter] = stood[counter] or { counter.value, counter.period, counter.changed }
+if has_switches then
+  -- Which side of a switch costs less for so many units, by the price that each rate asks.
+  function cheaper_is_new(line, term, count)
+    local function cost(program)
+      if program.kind ~= 'pay' or not program.rate then return 0 end
+      local run, opening = run_of(line.session, program.rate)
+      local _, asked = buy(program, run, opening, nil, count)
+      return asked
     end
+    local stood = {}
+    for _, program in ipairs({ term.a, term.b }) do
+      for _, c in ipairs(program.counters) do
+        local counter = book.counters[c.full]
+        stood[counter] = stood[counter] or { counter.value, counter.period, counter.changed }
+      end
+    end
+    booked_until = term.at
+    local old = cost(term.a)
+    booked_until = nil
+    local new = cost(term.b)
+    for counter, was in pairs(stood) do counter.value, counter.period, counter.changed = was[1], was[2], was[3] end
+    return new < old
   end
-  booked_until = term.at
-  local old = cost(term.a)
-  booked_until = nil
-  local new = cost(term.b)
-  for counter, was in pairs(stood) do counter.value, counter.period, counter.changed = was[1], was[2], was[3] end
-  return new < old
+
+  -- The larger of two flat lists, entry by entry.
+  function larger(a, b)
+    local list, place = {}, {}
+    for i = 1, #a, 2 do
+      list[i], list[i + 1], place[a[i]] = a[i], a[i + 1], i + 1
+    end
+    for i = 1, #b, 2 do
+      local known = place[b[i]]
+      if known then list[known] = max(list[known], b[i + 1])
+      else list[#list + 1], list[#list + 2] = b[i], b[i + 1] end
+    end
+    return list
+  end
 end
 
 -- Books what a line used: from its holds, then free funds, then as debt, each side of a tariff switch by its own program. All its holds end.
@@ -676,15 +671,11 @@ local function report(line)
   if after > 0 then parts[2] = { term.b, after } end
   if before == 0 and after > 0 then parts = { parts[2] } end
 
-  local function enter(part)
-    booked_until = part.ends
-    for _, c in ipairs(part[1].counters) do roll(c) end
-  end
   for _, part in ipairs(parts) do
     local program, rest = part[1], part[2]
     if program.kind == 'pay' and rest > 0 then
-      enter(part)
       if has_counters then
+        enter(part)
         local dear = dear_units(program, rest)
         count_used(program, rest)
         if dear < rest then paid(line, 'free', rest - dear, 0) end
@@ -717,7 +708,7 @@ local function report(line)
   for _, part in ipairs(parts) do
     local program, rest = part[1], part[2]
     if rest > 0 then
-      enter(part)
+      if has_counters then enter(part) end
       if has_buckets then rest = draw_free(line, program, program.before, rest) end
       if has_buckets and rest > 0 and next(program.after) then
         if program.rate then
@@ -809,20 +800,6 @@ local function plan(line, program, count, from, ahead)
     end
   end
   return p
-end
-
--- The larger of two flat lists, entry by entry.
-local function larger(a, b)
-  local list, place = {}, {}
-  for i = 1, #a, 2 do
-    list[i], list[i + 1], place[a[i]] = a[i], a[i + 1], i + 1
-  end
-  for i = 1, #b, 2 do
-    local known = place[b[i]]
-    if known then list[known] = max(list[known], b[i + 1])
-    else list[#list + 1], list[#list + 2] = b[i], b[i + 1] end
-  end
-  return list
 end
 
 -- Holds up to `count` units under the line's term: per balance the larger of its two sides. Returns how many.
