@@ -38,9 +38,6 @@ const [here, there] = [join(folder, 'here'), join(folder, 'there')]
 const file = join(here, 'tariff.yaml')
 const scenario = await startScenario(t, 'flows', { catalog: here })
 const { daemon } = scenario
-await scenario.subject(t, { offer: 'pack' })
-await scenario.subject(t, { offer: 'payg' })
-await scenario.subject(t, { offer: 'payg' })
 
 const failing = good.replace("'0.003'", "'0.0025'")
 const dear = good.replace("'0.01'", "'0.05'").replace("'0.003'", "'0.015'")
@@ -69,6 +66,10 @@ function ocsctl(...args: string[]): Promise<Run> {
     child.on('close', status => resolve({ status, ...run }))
   })
 }
+
+t.test('accounts have the offers', async t => {
+  for (const offer of ['pack', 'payg', 'payg']) await scenario.subject(t, { offer })
+})
 
 t.test('a case that fails refuses a reload, and the old catalog stays; a start is refused, too', async t => {
   const { version } = await daemon.reload()
