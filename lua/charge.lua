@@ -326,8 +326,11 @@ if has_counters then
   end
 
   -- What stands on it: of now, or of the period that a tariff switch opens.
-  function standing(c, from)
-    if from and c.period and c.period.ends <= from then return 0, 0 end
+  function standing(c, from, ahead)
+    if from and c.period and c.period.ends <= from then
+      if not ahead then return 0, 0 end
+      return c.what == 'u' and ahead.units or c.what == 'm' and ahead.cost or ahead.d or 0, 0 -- what the line itself was granted of it
+    end
     local counter = roll(c)
     return counter.value, counter.held
   end
@@ -346,10 +349,10 @@ if has_counters then
   end
 
   -- Counts used units, and says how many of them cost something: beyond a limit with `free` nothing pays.
-  function dear_units(program, units, from)
+  function dear_units(program, units, from, ahead)
     local dear = units
     for _, c in ipairs(program.counters) do
-      if c.what == 'u' and c.action == 'f' and c.limit then dear = min(dear, max(0, c.limit - standing(c, from))) end
+      if c.what == 'u' and c.action == 'f' and c.limit then dear = min(dear, max(0, c.limit - standing(c, from, ahead))) end
     end
     return dear
   end
@@ -402,13 +405,13 @@ end
 
 -- How many of `count` units the rate gives for `sum` (nil: all of them), and what they cost at most, with how much the run's T and billable units grow.
 -- What money takes beyond a limit with `free` costs nothing.
-local function buy(program, run, opening, sum, count, from)
+local function buy(program, run, opening, sum, count, from, ahead)
   local rate, dear, value, other = program.rate, nil, 0, 0
   for _, c in ipairs(program.counters) do
-    if c.what == 'm' and c.action == 'f' and c.limit then dear = min(dear or c.limit, max(0, c.limit - standing(c, from))) end
+    if c.what == 'm' and c.action == 'f' and c.limit then dear = min(dear or c.limit, max(0, c.limit - standing(c, from, ahead))) end
   end
   if program.tiers then
-    value, other = standing(program.tiers, from)
+    value, other = standing(program.tiers, from, ahead)
     if not sum then other = 0 end
   end
   local units, cost, grown, d = count, cost_of(rate, run, opening, count, value, other)
@@ -736,7 +739,7 @@ end
 -- `ahead`: what the line has been granted in this request beyond its runs.
 local function plan(line, program, count, from, ahead)
   local s, time = line.session, from or at
-  local p = { units = 0, money = 0, rated = 0, raw = 0, holds = NONE, cash = NONE, caps = NONE }
+  local p = { units = 0, money = 0, cost = 0, rated = 0, raw = 0, holds = NONE, cash = NONE, caps = NONE }
   count = max(0, min(count, MOST[program.unit] - s.used - (ahead and ahead.units or 0)))
   if program.kind ~= 'pay' then
     p.units = count
@@ -745,7 +748,7 @@ local function plan(line, program, count, from, ahead)
   local room
   for _, c in ipairs(program.counters) do
     if c.action == 's' and c.limit and c.what ~= 't' then
-      local value, others_hold = standing(c, from)
+      local value, others_hold = standing(c, from, ahead)
       local left = max(0, c.limit - value - others_hold)
       local why = format('%s:%d:%d:%d', c.full, value, others_hold, c.limit)
       if c.what == 'u' then
@@ -757,7 +760,7 @@ local function plan(line, program, count, from, ahead)
   end
   count = max(0, count)
   local free_units = count
-  local rest, blocked = has_counters and dear_units(program, count, from) or count, false
+  local rest, blocked = has_counters and dear_units(program, count, from, ahead) or count, false
   free_units = free_units - rest
   if has_buckets then rest, blocked = plan_buckets(line, program.before, p, rest, blocked, time, ahead) end
   local cost = 0
@@ -769,7 +772,7 @@ local function plan(line, program, count, from, ahead)
     line.free = sum
     local limited = room and room < sum
     if limited then sum = room end
-    local units, most_cost, grown, d = buy(program, run, opening, sum, rest, from)
+    local units, most_cost, grown, d = buy(program, run, opening, sum, rest, from, ahead)
     if limited and units < rest then line.stopped = line.limiting end
     if units > 0 then
       cost = max(0, most_cost)
@@ -784,7 +787,7 @@ local function plan(line, program, count, from, ahead)
           end
         end
       end
-      p.money, p.rated, p.raw, p.d = left, units, grown, d
+      p.money, p.rated, p.raw, p.d, p.cost = left, units, grown, d, cost
       rest = rest - units
     elseif not ahead then
       line.needs = cost_of(program.rate, run, opening, 1, program.tiers and standing(program.tiers, from) or 0, 0)
@@ -845,9 +848,13 @@ end
 
 -- Is there anything that this line could still be granted? Semantics.md section 7: decided with all grants made.
 local function nothing_left(line)
-  local term = line.now
-  if plan(line, term.a, 1, nil, line.ahead).units == 0 then return true end
-  return term.b ~= nil and plan(line, term.b, 1, term.at, line.ahead_new).units == 0
+  local term, was, stopped, free, needs = line.now, line.skipped, line.stopped, line.free, line.needs
+  line.skipped, line.stopped = nil, nil
+  local nothing = plan(line, term.a, 1, nil, line.ahead).units == 0
+  if not nothing and term.b then nothing = plan(line, term.b, 1, term.at, line.ahead_new).units == 0 end
+  if nothing then line.final_stop = line.stopped end
+  line.skipped, line.stopped, line.free, line.needs = was, stopped, free, needs -- they say of the grant, not of what would come after it
+  return nothing
 end
 
 local function pays(term) return term.a.kind == 'pay' or (term.a.kind == 'free' and term.b ~= nil and term.b.kind == 'pay') end
@@ -1022,7 +1029,7 @@ for i, line in ipairs(lines) do
   if line.stopped then more[#more + 1] = format(',"stop":"%s"', line.stopped) end
   if line.word == 'exhausted' then more[#more + 1] = format(',"free":%d,"needs":%d', line.free or 0, line.needs or 0) end
   if line.asked ~= '-' then more[#more + 1] = format(',"asked":"%s"', line.asked) end
-  if line.final then more[#more + 1] = ',"final":1' end
+  if line.final then more[#more + 1] = line.final_stop and format(',"final":1,"finalStop":"%s"', line.final_stop) or ',"final":1' end
   if line.facts then more[#more + 1] = ',' .. line.facts end
   notes[i] = format('{"line":"%s","rule":"%s","program":"%s","rate":"%s","used":%d,"total":%d,"run":%d,"is":"%s","granted":%d,"held":%d%s}',
     line.key, program.rule, term.id, rate, line.reported, s.used, run, line.word, s.granted, s.money, concat(more))
