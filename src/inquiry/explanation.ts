@@ -68,6 +68,8 @@ interface LedgerLine {
   readonly apn?: string
   readonly rat?: string
   readonly when?: readonly string[]
+  /** What prices were converted by, for an account in another currency. */
+  readonly exchange?: string
   readonly why?: string
 }
 
@@ -520,7 +522,7 @@ function outcomeText(outcome: string | undefined): string {
   }
 }
 
-function factsOf({ line, zone, destination, apn, rat, when }: LedgerLine): Record<string, string> {
+function factsOf({ line, zone, destination, apn, rat, when, exchange }: LedgerLine): Record<string, string> {
   const [group = '-', identifiers] = line.split('/')
   return {
     ...(group !== '-' && { 'rating group': group }),
@@ -530,6 +532,7 @@ function factsOf({ line, zone, destination, apn, rat, when }: LedgerLine): Recor
     ...(apn !== undefined && { apn }),
     ...(rat !== undefined && { rat }),
     ...(when !== undefined && { when: when.join(', ') }),
+    ...(exchange !== undefined && { exchange }),
   }
 }
 

@@ -46,7 +46,7 @@ export async function rate(catalog: Catalog, quotes: Quotes, subject: QuotedSubj
       ? [subject.account, subject.subscriber, subject.state]
       : ['described', quotedSubscriber, quotes.stateOf(catalog, subject.account, use.at)]
   const played = await quotes.play(catalog, account, subscriber, state, use)
-  const { currency } = catalog
+  const currency = state.account['currency'] ?? catalog.currency
   const descriptions = new Map(played.programs.map(({ id, description }) => [id, description]))
   const before = balancesOf(state, currency)
   const after = balancesOf(played.state, currency)

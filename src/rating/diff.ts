@@ -135,6 +135,11 @@ export function changeText({ what, from, to, percent }: Change): string {
 export function diffText(diff: CatalogDiff): string[] {
   const lines = [`catalog ${diff.from} → ${diff.to}`]
   if (diff.from === diff.to) return [...lines, 'they say the same']
+  if (diff.settings.length + diff.offers.length + diff.things.length === 0)
+    return [
+      ...lines,
+      'something else differs, which concerns no offer, rate, counter, calendar, zone, destination or service',
+    ]
   for (const change of diff.settings) lines.push(`  ${changeText(change)}`)
   for (const offer of diff.offers) {
     lines.push('', `offer ${offer.name} (${subscriptionsText(offer.subscriptions)}): ${offer.is}`)
