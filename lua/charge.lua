@@ -976,6 +976,8 @@ for _, line in ipairs(lines) do
     if not line.stale then s.since = match(program.quota, '(%d+)$') ~= '0' and now or 0 end
     most_validity = max(most_validity, program.validity * 1000)
   end
+  -- Usage that no rule prices is told, also where nothing more is asked.
+  if line.word == 'booked' and line.reported > 0 and line.old.a.kind == 'unrated' then line.word = 'unrated' end
   if line.word == 'denied' or line.word == 'unrated' or line.word == 'exhausted' then
     failed = failed + 1
     first_failure = first_failure or line

@@ -114,7 +114,9 @@ t.test('beside a line that matches, another is refused and counted alone', async
   t.equal((await counted())['data'], before + 2, 'a repeat is not counted again')
 
   const used = [{ octets: 3n * MiB }]
-  await session.terminate(1, [{ ratingGroup: 999, used, reason: 2 }], rat(eutran))
+  const end = await session.terminate(1, [{ ratingGroup: 999, used, reason: 2 }], rat(eutran))
+  t.same(linesOf(end), [{ ratingGroup: 999, code: 5031 }], 'told, though nothing more is asked')
+  t.equal((await counted())['data'], before + 3, 'and counted')
   const entry = await lastEntry(subject)
   t.match(
     entry.lines.find(({ line }) => line === '999'),
