@@ -59,6 +59,8 @@ interface LedgerLine {
   readonly free?: number
   readonly needs?: number
   readonly final?: number
+  /** Counter whose limit leaves nothing for another grant, as `stop`. */
+  readonly finalStop?: string
   readonly asked?: string
   readonly switch?: number
   readonly before?: number
@@ -163,6 +165,7 @@ export function explainEntry(entry: LedgerEntry, known: Known): Explanation {
     text: [
       `${at}  account ${entry.account}, entry ${entry.seq}`,
       title,
+      ...indented(changesInWords(entry)),
       ...lines.flatMap(({ text }) => text),
       ...block('balances', balances.map(({ balance, amount, before, after }) => `${balance}: ${before} → ${after} (${amount})`)),
       // A grant alone moves what is held, not what is counted.
@@ -301,7 +304,10 @@ class EntryWords {
       }),
       ...(rate?.insteadOf === undefined
         ? []
-        : [`${side}the account has an override: rate ${rate.name} (${rate.words}) instead of ${rate.insteadOf}`]),
+        : [
+            `${side}the account has an override: rate ${rate.insteadOf} is ` +
+              (rate.insteadOf === rate.name ? rate.words : `${rate.name} (${rate.words})`),
+          ]),
       ...(unfit ?? []).map(
         ({ name, fails }) => `${side}bucket ${name} is not for this: its condition ${fails} does not hold`,
       ),
@@ -395,7 +401,8 @@ class EntryWords {
         const asked =
           line.asked === undefined ? '' : ` (asked: ${line.asked === '*' ? 'any amount' : amount(Number(line.asked))})`
         const held = this.heldText(line)
-        const last = line.final === 1 ? ', the last: final unit' : ''
+        const ends = line.finalStop === undefined || line.stop !== undefined ? '' : this.stopText(line.finalStop, true)
+        const last = line.final === 1 ? `, the last: final unit${ends === '' ? '' : `; ${ends}`}` : ''
         return `granted ${amount(line.granted ?? 0)}${asked}${line.is === 'free' ? ', free' : ''}${held === '' ? '' : `; held ${held}`}${last}${stop}`
       }
       case 'exhausted': {
@@ -534,6 +541,34 @@ function factsOf({ line, zone, destination, apn, rat, when, exchange }: LedgerLi
     ...(when !== undefined && { when: when.join(', ') }),
     ...(exchange !== undefined && { exchange }),
   }
+}
+
+/** What an operator changed of an account: an override, attributes, an opt-in. */
+function changesInWords({ before, after }: LedgerEntry): string[] {
+  if (before === undefined && after === undefined) return []
+  const [old, now] = [membersOf(before), membersOf(after)]
+  if (old.size === 0 || now.size === 0) {
+    const all = Array.from(old.size === 0 ? now : old, ([name, value]) => `${name} ${value}`)
+    return [`${old.size === 0 ? 'new' : 'gone'}: ${all.join(', ')}`]
+  }
+  const names = [...new Set([...old.keys(), ...now.keys()])].filter(name => old.get(name) !== now.get(name))
+  return names.map(name => `${name}: ${old.get(name) ?? 'none'} → ${now.get(name) ?? 'none'}`)
+}
+
+const instants: ReadonlySet<string> = new Set(['from', 'until'])
+/** The title tells them. */
+const who: ReadonlySet<string> = new Set(['actor', 'reason'])
+
+/** Prices as money; other amounts as the ledger has them: octets, seconds, ms. */
+function membersOf(change: unknown): ReadonlyMap<string, string> {
+  const members = Object.entries(change ?? {}).filter(([name, value]) => value !== null && !who.has(name))
+  const { kind } = (change ?? {}) as { readonly kind?: unknown }
+  return new Map(
+    members.map(([name, value]): [string, string] => {
+      if (typeof value === 'number' && instants.has(name)) return [name, instant(value)]
+      return [name, kind === 'price' && name === 'value' ? money(String(value)) : String(value)]
+    }),
+  )
 }
 
 const conditionText = (value: unknown): string => {

@@ -205,9 +205,28 @@ t.test('an override is told, with the price that it made', async t => {
   const value = { kind: 'price', target: 'data', value: '4000', reason: 'loyal', actor: 'test' } as const
   await accounts.addOverride(alice.account, { id: 'o1', ...value })
   const { report } = await told(alice, { ratingGroup: 10 }, MB)
-  t.equal(report[2], '  the account has an override: rate data (0.004 per 1 MB in steps of 100 kB) instead of data')
+  t.equal(report[2], '  the account has an override: rate data is 0.004 per 1 MB in steps of 100 kB')
   t.match(report.join(), '1 MB at 0.004 per 1 MB = 0.004')
 })
+
+t.test('what an operator changed is told, old and new', async t => {
+  const { account } = await scenario.subject(t, { offer: 'payg' })
+  const lastTold = (): Promise<string[]> => explained({ account, limit: '1' })
+  const path = `/v1/accounts/${account}`
+  for (const [segment, words] of [
+    ['vip', 'new: segment vip'],
+    ['gold', 'segment: vip → gold'],
+    [null, 'gone: segment gold'],
+  ] as const) {
+    t.equal((await api('PATCH', path, { attributes: { segment } })).status, 200)
+    t.same(await lastTold(), [`  ${words}`])
+  }
+  const override = { kind: 'price', target: 'data', value: '0.004', reason: 'loyal', until: '2027-01-01T00:00Z' }
+  const { body } = await api('POST', `${path}/overrides`, override)
+  const until = '2027-01-01T00:00:00.000Z'
+  t.same(await lastTold(), [`  new: id ${String(body['id'])}, kind price, target data, value 0.004, until ${until}`])
+})
+
 
 t.test('entries are found by time, nearest first, after they left the stream, and another number is not', async t => {
   const alice = await scenario.subject(t, { offer: 'payg' })
