@@ -148,6 +148,7 @@ export async function startDaemon(options: {
     const balance = new Balance(store, partitions, config.charging, clock)
     const identities = new Identities(store, balance)
     const programs = new Programs(background, clock)
+    endings.push(() => programs.close())
     const accounts = new RedisAccounts(store, partitions, config.charging, clock)
     const journal = new Journal(background, partitions, clock)
     const leases = new Leases({ store: background, partitions, id: daemonId(config), clock, log })

@@ -10,6 +10,7 @@ import type { Store } from './store.js'
 export type DescribedProgram = { readonly id: string; readonly description: string }
 
 const flushMs = 100
+const retryMs = 1_000
 /** Ids remembered as written; more begin anew. */
 const mostKnown = 100_000
 
@@ -17,6 +18,7 @@ export class Programs {
   private readonly known = new Set<string>()
   private readonly unwritten = new Map<string, string>()
   private timer: Timer | undefined
+  private closed = false
 
   constructor(
     private readonly store: Store,
@@ -48,7 +50,15 @@ export class Programs {
     this.unwritten.clear()
     if (noted.length === 0) return
     this.store.redis.hset(programsKey, ...noted.flat()).catch(() => {
-      for (const [id] of noted) this.known.delete(id) // the next request that is charged by it notes it again
+      // The store is away: later, the same again.
+      for (const [id, description] of noted) this.unwritten.set(id, description)
+      if (!this.closed) this.timer ??= this.clock.setTimeout(() => this.flush(), retryMs)
     })
+  }
+
+  /** Writes what is left, and tries no more. */
+  close(): void {
+    this.closed = true
+    this.flush()
   }
 }
