@@ -46,8 +46,9 @@ async function main(): Promise<number> {
     if (error instanceof Refused) {
       if (wantsJson) print(error.document)
       complain(error.message)
-      for (const fault of Array.isArray(error.document['faults']) ? error.document['faults'] : [])
-        complain(String(fault))
+      const { faults, warnings } = error.document
+      for (const fault of Array.isArray(faults) ? faults : []) complain(String(fault))
+      for (const warning of Array.isArray(warnings) ? warnings : []) complain(`warning: ${String(warning)}`)
       return 1
     }
     if (error instanceof Unreachable || error instanceof Usage) {
@@ -677,7 +678,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
 const pairs = (of: Readonly<Record<string, string>>): string => {
   const width = Math.max(...Object.keys(of).map(name => name.length))
   return Object.entries(of)
-    .map(([name, value]) => `${name.padEnd(width)}  ${value}`)
+    .map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd())
     .join('\n')
 }
 

@@ -88,7 +88,10 @@ function guard(app: FastifyInstance, mayPass: (authorization: string | undefined
     if (request.url !== '/openapi.json' && !mayPass(request.headers.authorization)) {
       reply.header('www-authenticate', 'Bearer')
       done(
-        new Problem('unauthorized', 'send Authorization: Bearer with the token of the file that key admin.token names'),
+        new Problem(
+          'unauthorized',
+          'send Authorization: Bearer with the token of the file that key admin.tokenFile names',
+        ),
       )
       return
     }
@@ -151,10 +154,19 @@ function problemOf(error: Error & Partial<FastifyError>, log: Logger): Problem {
     const extra = first?.params['additionalProperty']
     const which = typeof extra === 'string' ? `: ${JSON.stringify(extra)}` : ''
     // Ajv's `verbose` adds the schema that was broken and the value that broke it.
-    const { parentSchema, data } = (first ?? {}) as { parentSchema?: { description?: string }; data?: unknown }
-    if (first?.keyword === 'pattern' && parentSchema?.description !== undefined) {
+    const { parentSchema, data } = (first ?? {}) as {
+      parentSchema?: { description?: string; enum?: readonly string[] }
+      data?: unknown
+    }
+    const wanted =
+      first?.keyword === 'enum'
+        ? `one of ${parentSchema?.enum?.join(', ')}`
+        : first?.keyword === 'pattern'
+          ? parentSchema?.description?.replace(/^[A-Z](?=[a-z])/, letter => letter.toLowerCase())
+          : undefined
+    if (wanted !== undefined) {
       const sent = JSON.stringify(data).slice(0, 80)
-      return new Problem('invalid-request', `${where}: ${sent} is not accepted; write ${parentSchema.description}`)
+      return new Problem('invalid-request', `${where}: ${sent} is not accepted; write ${wanted}`)
     }
     return new Problem('invalid-request', `${where} ${first?.message ?? 'is not valid'}${which}`)
   }
