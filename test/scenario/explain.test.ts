@@ -227,7 +227,6 @@ t.test('what an operator changed is told, old and new', async t => {
   t.same(await lastTold(), [`  new: id ${String(body['id'])}, kind price, target data, value 0.004, until ${until}`])
 })
 
-
 t.test('entries are found by time, nearest first, after they left the stream, and another number is not', async t => {
   const alice = await scenario.subject(t, { offer: 'payg' })
   const talk = new Talk(gateway, [alice.id])
