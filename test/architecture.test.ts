@@ -20,7 +20,7 @@ const arrows: Readonly<Record<string, Arrows>> = {
   currency: { imports: [] },
   config: { imports: ['units'] },
   diameter: { imports: ['clock', 'units'], types: ['config'] },
-  rating: { imports: ['config', 'units'] },
+  rating: { imports: ['config', 'currency', 'units'] },
   balance: { imports: ['clock', 'units'], types: ['config'] },
   store: { imports: ['clock'] },
   charging: { imports: ['balance', 'rating', 'clock', 'currency', 'units'], types: ['config'] },

@@ -286,21 +286,29 @@ export function readSize(value: Value, range: Range): number | undefined {
 export const readPercent = (value: Value): number | undefined =>
   readParsed(value, 'a share from 0% to 100%', parsePercent, 'write it like 20%')
 
-/** Quoted decimal text: a bare number would pass through binary fractions in most YAML tools. */
 export function readMoney(value: Value, sign: 'signed' | 'unsigned' = 'unsigned'): Micros | undefined {
-  const scalar = readScalar(value, 'an amount of money')
+  const hint = 'write a quoted decimal with at most six decimals, like "0.01"'
+  const amount = readDecimal(value, 'an amount of money', parseMoney, hint)
+  return amount !== undefined && amount < 0n && sign === 'unsigned'
+    ? fault(value, `${called(value)} is negative`, 'write an amount of 0 or more')
+    : amount
+}
+
+/** Quoted decimal text: a bare number would pass through binary fractions in most YAML tools. */
+export function readDecimal<T>(
+  value: Value,
+  expected: string,
+  parse: (text: string) => T | undefined,
+  hint: string,
+): T | undefined {
+  const scalar = readScalar(value, expected)
   if (!scalar) return undefined
-  const amount = parseMoney(scalar.text)
   if (!scalar.quoted && /^[-+]?[.,\d]+$/.test(scalar.text)) {
     return fault(value, `${called(value)}: ${scalar.text} is a bare number`, `quote it: "${scalar.text}"`)
   }
-  if (amount === undefined) {
-    const hint = 'write a quoted decimal with at most six decimals, like "0.01"'
-    return fault(value, `${called(value)}: \`${scalar.text}\` is not an amount of money`, hint)
-  }
-  return amount < 0n && sign === 'unsigned'
-    ? fault(value, `${called(value)} is negative`, 'write an amount of 0 or more')
-    : amount
+  const amount = parse(scalar.text)
+  if (amount !== undefined) return amount
+  return fault(value, `${called(value)}: \`${scalar.text}\` is not ${expected}`, hint)
 }
 
 function inRange(

@@ -3,9 +3,10 @@
  * editors (JSON Schema). What a single value cannot show, like names that must exist, is checked in load.ts and its parts.
  */
 import { parseDuration } from '../config/quantity.js'
-import { namePattern, readText } from '../config/yaml.js'
+import { namePattern, readDecimal, readText } from '../config/yaml.js'
 import { unitTypes } from '../units.js'
 import { finalUnitActions, ratTypes, roundings } from './catalog.js'
+import { exchangeRatePattern, parseExchangeRate } from './exchange.js'
 import {
   amount,
   amountOf,
@@ -66,11 +67,29 @@ const timezone = matching(
   'write a name of the IANA database, like Europe/Berlin',
 )
 
+const currency = matching('a currency', /^[A-Z]{3}$/, 'write its three capital letters, like EUR')
+
 const localTime = matching(
   'a local date and time',
   /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2})?)?$/,
   "write it like 2026-12-24 or '2026-12-24T23:50'",
 )
+
+const exchangeRate: Shape<bigint> = {
+  read: value =>
+    readDecimal(
+      value,
+      'an exchange rate',
+      parseExchangeRate,
+      'write a quoted decimal with at most ten decimals, like "0.92"',
+    ),
+  json: { type: 'string', pattern: exchangeRatePattern.source },
+}
+
+const exchangeFields = fields({
+  from: must(localTime, 'local date or time from which on it is in force, until the next one is'),
+  rate: must(exchangeRate, "what 1 of it is worth in the catalog's currency: '0.92', up to ten decimals"),
+})
 
 export const clockHint = "write it like '08:00', from '00:00' to '24:00'"
 
@@ -513,6 +532,7 @@ const testFields = fields(
     offers: may(references, 'instead of `offer`: several'),
     account: may(
       fields({
+        currency: may(currency, "its currency, and that of all money of the case. Default: the catalog's"),
         balance: may(money, "money on it. Default: '100.00'"),
         creditLimit: may(money, "how far below 0 it may go. Default: '0.00'"),
         attributes: may(plainAttributes, 'its attributes: `{ segment: vip }`'),
@@ -557,9 +577,10 @@ const testFields = fields(
 )
 
 const catalogFields = fields({
-  currency: may(
-    matching('a currency', /^[A-Z]{3}$/, 'write its three capital letters, like EUR'),
-    'ISO 4217 code of all its money, like EUR; in one file of the catalog',
+  currency: may(currency, 'ISO 4217 code of all its money, like EUR; in one file of the catalog'),
+  exchange: may(
+    table(some(exchangeFields, "write one like { from: 2026-01-01, rate: '0.92' }")),
+    'by currency: exchange rates, ascending by date, by which accounts in it pay the prices here. Default: no other currency',
   ),
   timezone: may(timezone, 'IANA name of the clock of all local times that name none. Default: UTC'),
   lowBalance: may(list(money), "amounts of money: falling to one of them leaves an event, like ['1.00', '0.20']"),
@@ -603,5 +624,6 @@ export type RolloverGroup = Of<typeof rolloverFields>
 export type ConversionGroup = Of<typeof conversionFields>
 export type TestGroup = Of<typeof testFields>
 export type UseGroup = Of<typeof useFields>
+export type ExchangeGroup = Of<typeof exchangeFields>
 export type ZoneGroup = Of<typeof zoneFields>
 export type DestinationGroup = Of<typeof destinationFields>

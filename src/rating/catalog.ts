@@ -10,6 +10,8 @@ export interface Catalog {
   readonly version: string
   /** ISO 4217, like EUR. */
   readonly currency: string
+  /** By currency: what prices cost accounts in it. Ascending; one at least. Accounts in any other cannot be rated. */
+  readonly exchange: ReadonlyMap<string, readonly ExchangeRate[]>
   /** IANA name: of calendars and counters that name none. */
   readonly timezone: string
   /** Falling to one of these, `main` leaves an event. Micros, descending. */
@@ -26,6 +28,13 @@ export interface Catalog {
   readonly tests: readonly TariffTest[]
   /** What match.ts has worked out of this catalog, bounded. */
   readonly memo: Memo
+}
+
+/** In force from its time to that of the next one. */
+export interface ExchangeRate {
+  readonly from: Millis
+  /** What 1 of the currency is worth in the catalog's currency, in ten-billionths (exchange.ts); above 0. */
+  readonly rate: bigint
 }
 
 export interface Service {
@@ -279,6 +288,8 @@ export interface TariffTest {
   readonly place: string
   readonly at: Millis
   readonly offers: readonly string[]
+  /** Of the account, and of all money here. */
+  readonly currency: string
   readonly balance: Micros
   readonly creditLimit: Micros
   readonly attributes: ReadonlyMap<string, string>
@@ -333,7 +344,10 @@ export interface Match {
   /** Time in which this match holds: [since, until), ms; ±Infinity where no calendar bounds it. */
   readonly since: Millis
   readonly until: Millis
-  /** JSON members for the ledger's line: zone, destination, apn, rat, calendars in force, why nothing matched; '' for none. */
+  /**
+   * JSON members for the ledger's line: zone, destination, apn, rat, calendars in force, the exchange rate, why nothing matched; ''
+   * for none.
+   */
   readonly facts: string
   /** Offers of the subscriptions that this catalog does not know: skipped. */
   readonly unknownOffers: readonly string[]

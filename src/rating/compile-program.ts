@@ -2,6 +2,7 @@
 import type { BucketKind, Catalog, Conditions, Counter, Offer, QuotaTerms, Rate, Rule, Service } from './catalog.js'
 import { failing, showConditions, type ConditionName, type Line } from './conditions.js'
 import { termsText } from './description.js'
+import { exchangedCounter, type Exchange } from './exchange.js'
 import { describeRate, formatRate, shortHash } from './price.js'
 import type { Program } from './program.js'
 import type { UnitType } from '../units.js'
@@ -38,6 +39,10 @@ export interface Walked {
   /** The rate that the rule names, where the account has another, or another price. */
   readonly overridden: string | undefined
   readonly passed: readonly Passed[]
+  /** What the rate was converted by, for an account in another currency. */
+  readonly exchange?: Exchange | undefined
+  /** Why nothing can be converted for it: then nothing was found. */
+  readonly noExchange?: string | undefined
 }
 
 /** What a program means: `description` of Program, as JSON. Amounts are digits. */
@@ -83,6 +88,10 @@ export interface ProgramDescription {
   }[]
   /** Of lines without a rule: what was tried. */
   readonly passed?: readonly Passed[]
+  /** `USD 0.92`: the rate, and limits of money, are converted from the catalog's currency by this. */
+  readonly exchange?: string
+  /** Why prices cannot be converted: `no exchange rate USD at any time`. */
+  readonly noExchange?: string
 }
 
 /** DIAMETER_RATING_FAILED: no rule matches. */
@@ -120,7 +129,7 @@ export function compileProgram(
     ...{ service, kind, walked, before, after, rate },
     code: kind === 'unrated' ? ratingFailed : kind === 'pay' ? 0 : (walked.end?.code ?? 0),
     money: rate ? moneyBuckets(catalog, line, active) : [],
-    counters: paying ? countersOf(catalog, service, line, active, rate) : [],
+    counters: paying ? countersOf(catalog, service, line, active, rate, walked.exchange) : [],
     unfit: paying
       ? named.flatMap(name => {
           const fails = fit(name)
@@ -163,9 +172,11 @@ function countersOf(
   line: Line,
   active: ReadonlySet<string>,
   rate: Rate | undefined,
+  exchange: Exchange | undefined,
 ): Counted[] {
   const counted: Counted[] = []
-  for (const counter of counters.values()) {
+  for (const each of counters.values()) {
+    const counter = exchange ? exchangedCounter(each, exchange) : each
     if (counter.tiers) {
       if (counter.name === rate?.counter) counted.push({ counter, what: 't' })
     } else if (failing(counter.where, line, active) === undefined) {
@@ -278,6 +289,8 @@ function describe(parts: Parts, places: boolean): ProgramDescription {
         ...(limit !== undefined && { limit: String(limit) }),
       })),
     }),
+    ...(rate && walked.exchange && { exchange: walked.exchange.text }),
+    ...(walked.noExchange !== undefined && { noExchange: walked.noExchange }),
     ...(kind === 'unrated' && { passed: places ? walked.passed : withoutPlaces(walked.passed) }),
   }
 }

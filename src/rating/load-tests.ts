@@ -15,7 +15,8 @@ const defaultTime = '2026-01-05T12:00'
 
 const second = 1_000
 
-export function readTest(draft: Draft, { is: group }: Item<TestGroup>): TariffTest | undefined {
+/** @param currency of accounts that say none */
+export function readTest(draft: Draft, { is: group }: Item<TestGroup>, currency: string): TariffTest | undefined {
   const { here, at, is } = group
   const time = instantOf(at.at, is.at ?? defaultTime, draft.timezone) ?? localInstant(defaultTime, draft.timezone)!
   const offers = readOfferNames(draft, group)
@@ -29,6 +30,7 @@ export function readTest(draft: Draft, { is: group }: Item<TestGroup>): TariffTe
     place: shownPlace(here),
     at: time,
     offers,
+    currency: account?.currency ?? currency,
     balance: account?.balance ?? micros(100_000_000),
     creditLimit: account?.creditLimit ?? micros(0),
     attributes: new Map((account?.attributes ?? []).map(row => [row.name, row.is ?? ''])),

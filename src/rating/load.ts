@@ -13,6 +13,7 @@ import { catalogShape, type ServiceGroup } from './catalog-shape.js'
 import { buildDestinations } from './destinations.js'
 import { finishCounter, readCalendar, readCounter, timezoneOf } from './load-calendars.js'
 import { define, definedOf, newDraft, shownPlace, type Draft } from './load-draft.js'
+import { readExchange } from './load-exchange.js'
 import { readOffers, readQuota, type DraftOffer } from './load-offers.js'
 import { Prefixes, readDestination, readDestinationFile, readZone, type FileReader } from './load-places.js'
 import { readRate } from './load-rates.js'
@@ -84,14 +85,15 @@ export function readCatalog(files: readonly CatalogFile[], readFile: FileReader 
   const prefixes = readPlaces(draft, tops, readFile)
   const counters = readNamed(draft, tops)
   const offers = readOffers(draft, rowsOf(tops, 'offers'))
-  const tests = tops.flatMap(top => top.is.tests ?? []).map(item => readTest(draft, item))
+  const exchange = readExchange(rowsOf(tops, 'exchange'), currency, { draft, counters, offers })
+  const tests = tops.flatMap(top => top.is.tests ?? []).map(item => readTest(draft, item, currency ?? ''))
 
   const told =
     faults.length > 0
       ? draft.warnings
       : [...draft.warnings, ...warningsOf({ draft, offers, counters, prefixes: prefixes.counts() })]
   if (faults.length > 0 || currency === undefined) return { faults: inOrder(faults), warnings: inOrder(told) }
-  const content = contentOf(draft, { currency, lowBalance, counters, offers })
+  const content = contentOf(draft, { currency, exchange, lowBalance, counters, offers })
   const { ratingGroups, serviceIdentifiers } = draft
   const catalog: Catalog = {
     version: versionOf(content, prefixes.lines()),
@@ -207,13 +209,14 @@ function readNamed(draft: Draft, tops: readonly Top[]): Map<string, Counter> {
 
 interface Parts {
   readonly currency: string
+  readonly exchange: Catalog['exchange']
   readonly lowBalance: readonly Micros[]
   readonly counters: ReadonlyMap<string, Counter>
   readonly offers: readonly DraftOffer[]
 }
 
-const contentOf = (draft: Draft, { currency, lowBalance, counters, offers }: Parts) => ({
-  ...{ currency, lowBalance, counters, timezone: draft.timezone },
+const contentOf = (draft: Draft, { currency, exchange, lowBalance, counters, offers }: Parts) => ({
+  ...{ currency, exchange, lowBalance, counters, timezone: draft.timezone },
   services: definedOf(draft.services),
   zones: definedOf(draft.zones),
   calendars: definedOf(draft.calendars),

@@ -7,6 +7,7 @@ import { endOfPeriod, stateAt } from './calendar.js'
 import type { BucketUnit, Catalog, Conditions, Grant, Match, Offer, Rate, Service } from './catalog.js'
 import { compileProgram, conditionsOf, type Found, type Passed, type Walked } from './compile-program.js'
 import { failing, Named, type Line, type LineFacts } from './conditions.js'
+import { exchangeAt, exchangedGrant, exchangedRate, type Exchange } from './exchange.js'
 import { compileRate } from './price.js'
 import { RuleIndex } from './rule-index.js'
 
@@ -27,12 +28,14 @@ export interface Subject {
   readonly account: ReadonlyMap<string, string>
   readonly subscriber: ReadonlyMap<string, string>
   readonly overrides: readonly RateOverride[]
+  /** Of the account. Absent: the catalog's. */
+  readonly currency?: string
 }
 
 /** What an account pays instead of a rate of the catalog. */
 export interface RateOverride {
   readonly rate: string
-  /** Of a rate with one tier: for its `per`. */
+  /** Of a rate with one tier: for its `per`, in the account's currency. */
   readonly price?: Micros | undefined
   /** Name of another rate. */
   readonly instead?: string | undefined
@@ -112,6 +115,8 @@ interface Ready {
   readonly subjects: WeakMap<Subject, KnownSubject>
   /** Rates with a price of an account, by rate and price. */
   readonly priced: Map<string, Rate | undefined>
+  /** Rates in other currencies, by their name and the exchange rate. */
+  readonly exchanged: Map<string, Rate>
 }
 
 /** An offer's rules for a service. */
@@ -132,6 +137,7 @@ function readyOf(catalog: Catalog): Ready {
       rules: new Map(),
       subjects: new WeakMap(),
       priced: new Map(),
+      exchanged: new Map(),
     }
     readyCatalogs.set(catalog, ready)
   }
@@ -151,7 +157,7 @@ export function programFor(catalog: Catalog, subject: Subject, service: Service,
   const matches = programs.get(key)
   let match = matches?.find(({ since, until }) => since <= at && at < until)
   if (!match) {
-    match = matchAt({ catalog, ready, known, service, line, overrides: subject.overrides }, at)
+    match = matchIn({ catalog, ready, known, service, line, overrides: subject.overrides, exchange: undefined }, at)
     remember(programs, key, [match, ...(matches ?? [])].slice(0, matchesKept))
   }
   const own = ready.named.factsOf(line, facts)
@@ -161,6 +167,7 @@ export function programFor(catalog: Catalog, subject: Subject, service: Service,
 /** What of a subscriber decides, in words. */
 interface KnownSubject {
   readonly key: string
+  readonly currency: string
   /** In the order in which they are asked. */
   readonly offers: readonly Offer[]
   readonly unknownOffers: readonly string[]
@@ -174,8 +181,11 @@ function knownSubject(catalog: Catalog, { named, subjects }: Ready, subject: Sub
     const overrides = subject.overrides
       .filter(({ rate }) => catalog.rates.has(rate))
       .map(({ rate, price, instead, from, until }) => [rate, price?.toString(), instead, from, until])
+    const { currency = catalog.currency } = subject
+    const foreign = currency === catalog.currency ? '' : currency
     known = {
-      key: `${names.join(' ')}|${attributes}|${overrides.length === 0 ? '' : JSON.stringify(overrides)}`,
+      key: `${names.join(' ')}|${attributes}|${overrides.length === 0 ? '' : JSON.stringify(overrides)}|${foreign}`,
+      currency,
       offers: names.map(name => catalog.offers.get(name)).filter(offer => offer !== undefined),
       unknownOffers: names.filter(name => !catalog.offers.has(name)),
     }
@@ -204,6 +214,30 @@ interface MatchInput {
   readonly service: Service
   readonly line: Line
   readonly overrides: readonly RateOverride[]
+  /** Of an account in another currency. */
+  readonly exchange: Exchange | undefined
+}
+
+/** What applies in the currency of the account: no longer than its exchange rate does. */
+function matchIn(input: MatchInput, at: Millis): Match {
+  const { catalog, known, service, line } = input
+  const { exchange, missing, since, until } = exchangeAt(catalog, known.currency, at)
+  if (missing !== undefined) {
+    const nothing = {
+      found: [],
+      before: [],
+      after: [],
+      end: undefined,
+      rate: undefined,
+      overridden: undefined,
+      passed: [],
+    }
+    const program = compileProgram(catalog, service, line, new Set(), { ...nothing, noExchange: missing })
+    const facts = `"why":${JSON.stringify(missing)}`
+    return { program, since, until, facts, unknownOffers: known.unknownOffers }
+  }
+  const match = matchAt({ ...input, exchange }, at)
+  return { ...match, since: Math.max(since, match.since), until: Math.min(until, match.until) }
 }
 
 function matchAt(input: MatchInput, at: Millis): Match {
@@ -215,14 +249,12 @@ function matchAt(input: MatchInput, at: Millis): Match {
   const state = stateAt(catalog.calendars, looked, at)
   const indexes = rules.map(({ index }) => index)
   const walked = walk(known.offers, indexes, line, state.active)
-  const { rate, since, until } = rateAt(input, walked.rate, at)
-  const program = compileProgram(catalog, service, line, state.active, {
-    ...walked,
-    rate,
-    overridden: rate?.id === catalog.rates.get(walked.rate ?? '')?.id ? undefined : walked.rate,
-  })
+  const { rate, overridden, since, until } = rateAt(input, walked.rate, at)
+  const { exchange } = input
+  const program = compileProgram(catalog, service, line, state.active, { ...walked, rate, overridden, exchange })
   const when = [...calendars].filter(name => state.active.has(name)).sort()
   const facts = when.length > 0 ? [`"when":${JSON.stringify(when)}`] : []
+  if (program.rate && exchange) facts.push(`"exchange":"${exchange.text}"`)
   if (program.kind === 'unrated') facts.push(`"why":${JSON.stringify(whyUnrated(walked.passed, known.unknownOffers))}`)
   return {
     program,
@@ -309,13 +341,13 @@ function whyUnrated(passed: readonly Passed[], unknownOffers: readonly string[])
 
 /** What an account pays where a rule says `name`, and while its overrides do not change that. */
 function rateAt(
-  { catalog, ready, overrides }: MatchInput,
+  { catalog, ready, overrides, exchange }: MatchInput,
   name: string | undefined,
   at: Millis,
-): { rate: Rate | undefined; since: Millis; until: Millis } {
+): { rate: Rate | undefined; overridden: string | undefined; since: Millis; until: Millis } {
   const ruled = name === undefined ? undefined : catalog.rates.get(name)
   let [since, until] = [-Infinity, Infinity]
-  if (!ruled) return { rate: ruled, since, until }
+  if (!ruled) return { rate: ruled, overridden: undefined, since, until }
   /** Of one rate, the first in force; the others bound it. */
   const inForce = (rate: string, kind: 'price' | 'instead'): RateOverride | undefined => {
     let found: RateOverride | undefined
@@ -331,9 +363,24 @@ function rateAt(
     return found
   }
   const other = catalog.rates.get(inForce(ruled.name, 'instead')?.instead ?? '')
-  const rate = other?.unit === ruled.unit ? other : ruled
-  const price = inForce(rate.name, 'price')?.price
-  return { rate: (price === undefined ? undefined : pricedRate(ready, rate, price)) ?? rate, since, until }
+  const inMoney = (rate: Rate): Rate => (exchange ? rateIn(ready, rate, exchange) : rate)
+  const named = inMoney(other?.unit === ruled.unit ? other : ruled)
+  const price = inForce(named.name, 'price')?.price
+  const rate = (price === undefined ? undefined : pricedRate(ready, named, price)) ?? named
+  return { rate, overridden: rate.id === inMoney(ruled).id ? undefined : name, since, until }
+}
+
+/** The check has tried each rate of the catalog with each exchange rate. */
+function rateIn({ exchanged }: Ready, rate: Rate, exchange: Exchange): Rate {
+  const key = `${rate.name} ${exchange.text}`
+  let found = exchanged.get(key)
+  if (!found) {
+    const outcome = exchangedRate(rate, exchange)
+    if (!('rate' in outcome)) throw new Error(`rate ${rate.name} by ${exchange.text}: ${outcome.problem}`)
+    found = outcome.rate
+    remember(exchanged, key, found)
+  }
+  return found
 }
 
 /** Undefined when the price cannot be: the rate has tiers, or it would not be exact. */
@@ -348,9 +395,32 @@ function pricedRate({ priced }: Ready, { id, terms }: Rate, price: Micros): Rate
   return priced.get(key)
 }
 
-/** The buckets that somebody gets with an offer who gets it `now`. Undefined: no such offer. */
-export function newBuckets(catalog: Catalog, offer: string, now: Millis): GrantedBucket[] | undefined {
-  return catalog.offers.get(offer)?.grants.map(grant => newBucket(catalog, offer, grant, now))
+/**
+ * The buckets that somebody gets with an offer who gets it `now`. Undefined: no such offer. Money is converted for an account in
+ * another currency; `refused` says why it cannot be.
+ */
+export function newBuckets(catalog: Catalog, offer: string, now: Millis): GrantedBucket[] | undefined
+export function newBuckets(
+  catalog: Catalog,
+  offer: string,
+  now: Millis,
+  currency: string,
+): GrantedBucket[] | { readonly refused: string } | undefined
+export function newBuckets(
+  catalog: Catalog,
+  offer: string,
+  now: Millis,
+  currency = catalog.currency,
+): GrantedBucket[] | { readonly refused: string } | undefined {
+  const grants = catalog.offers.get(offer)?.grants
+  if (!grants) return undefined
+  const { exchange, missing } = exchangeAt(catalog, currency, now)
+  const isMoney = ({ bucket }: Grant): boolean => catalog.buckets.get(bucket)!.unit === 'money'
+  if (missing !== undefined && grants.some(isMoney)) return { refused: missing }
+  return grants.map(grant => {
+    const converted = exchange && isMoney(grant) ? exchangedGrant(grant, exchange) : grant
+    return newBucket(catalog, offer, converted, now)
+  })
 }
 
 function newBucket(catalog: Catalog, offer: string, grant: Grant, now: Millis): GrantedBucket {

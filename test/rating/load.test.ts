@@ -204,6 +204,79 @@ t.test('currencies are not mixed', t => {
   t.end()
 })
 
+t.test('an exchange rate by which something could not be charged is refused', t => {
+  const catalog = (rate: string, rates: string, more = ''): string => `
+currency: EUR
+services: { data: { context: a@b, unit: octets }, voice: { context: c@d, unit: seconds } }
+${more}
+rates: ${rates}
+offers: { all: { grants: [{ bucket: bonus, unit: money, amount: '5.00', expires: never }], rules: [] } }
+exchange: { USD: { from: 2026-01-01, rate: '${rate}' } }
+`
+  const month = 'counters: { month: { unit: octets, per: account, reset: month } }'
+  const capped = "counters: { spend: { unit: money, per: account, reset: month, limit: '0.01' } }"
+  const tiers = (step: string): string =>
+    `{ d: { unit: octets, per: 1GB, step: ${step}, counter: month, tiers: [{ upTo: 1GB, price: '5.00' }, { price: '1.00' }] } }`
+  const table: [text: string, expect: string | undefined][] = [
+    [
+      // 5.434783 a GB would be 5.434783 micros a kB.
+      catalog('0.92', tiers('1kB'), month),
+      'in USD the rate `d` cannot be charged: tier 1 makes a step of 1 kB at 5.434783 per 1 GB cost 0.000005434…, which is no whole multiple of 0.000001; on a counter each step must cost one; use a larger step, or check the exchange rate',
+    ],
+    // 5.434783 → 5.435000 a GB, less than a thousandth more.
+    [catalog('0.92', tiers('1MB'), month), undefined],
+    [
+      catalog('0.92', "{ d: { unit: octets, per: 1GB, step: 1MB, price: '1.00', cap: '0.00001' } }").replace(
+        '0.92',
+        '20',
+      ),
+      'in USD the rate `d` cannot be charged: a cap of 0.00 makes all free; write a cap above 0, or a rule with free, or check the exchange rate',
+    ],
+    [
+      catalog('0.00000001', "{ d: { unit: events, price: '0.01', minimum: '900.00' } }"),
+      'in USD the rate `d` cannot be charged: the minimum reaches 2^53 micros; write a lower one, or check the exchange rate',
+    ],
+    [
+      catalog('20000', '{}', capped),
+      'in USD the limit of the counter `spend` 0.01 becomes nothing; check the exchange rate',
+    ],
+    [catalog('6000000', '{}'), 'in USD the grant of `bonus` 5.00 becomes nothing; check the exchange rate'],
+    [
+      catalog('0.0000000001', '{}'),
+      'in USD the grant of `bonus` 5.00 becomes more than can be counted; check the exchange rate',
+    ],
+  ]
+  for (const [text, expect] of table) {
+    const place = 'catalog.yaml:7:44: exchange.USD.rate: '
+    t.same(faultsOf(read(text)), expect === undefined ? [] : [place + expect])
+  }
+  t.end()
+})
+
+t.test('exchange rates are read with their instants', t => {
+  const outcome = readFull(fullCatalog)
+  if (!('catalog' in outcome)) throw new Error('refused')
+  const { exchange, tests } = outcome.catalog
+  t.same(
+    [...exchange],
+    [
+      [
+        'USD',
+        [
+          { from: Date.UTC(2025, 11, 31, 23), rate: 9_200_000_000n },
+          { from: Date.UTC(2026, 10, 30, 23), rate: 9_500_000_000n },
+        ],
+      ],
+      ['JPY', [{ from: Date.UTC(2025, 11, 31, 23), rate: 61_000_000n }]],
+    ],
+  )
+  t.same(
+    tests.map(({ currency }) => currency),
+    ['EUR', 'USD'],
+  )
+  t.end()
+})
+
 t.test('all faults of all files are told at once, in the order of the text', t => {
   const first = good.replace('"0.01"', '0.01').replace('rank: 10', 'rnak: 10')
   const second = 'currency: EUR\nrates:\n  data-payg: { unit: octets, price: "1", per: 1MB, step: 1MB }\n'

@@ -65,6 +65,7 @@ function schemasAt(schema: JsonSchema, path: readonly string[]): JsonSchema[] {
 
 const tables: readonly { readonly path: string; readonly text: string }[] = [
   { path: '', text: 'x\u00e9: 1' },
+  { path: 'exchange.USD.0', text: 'exchange: { USD: [{ x\u00e9: 1 }] }' },
   { path: 'services.a', text: 'services: { a: { x\u00e9: 1 } }' },
   { path: 'services.a.quota', text: 'services: { a: { quota: { x\u00e9: 1 } } }' },
   { path: 'zones.a', text: 'zones: { a: { x\u00e9: 1 } }' },

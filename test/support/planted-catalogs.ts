@@ -107,10 +107,14 @@ tests:
     expect: { cost: '0.00', balance: '5.00', debt: '0.00', left: { data-5gb: 0B }, counters: { month-data: 0B }, result: granted, events: ['day-roaming 80%', 'data-5gb 100%', 'main 1.00'] }
   - name: two calls
     offers: [all]
+    account: { currency: USD }
     use:
       - { service: voice, called: '+4915112345678', seconds: 90s }
       - { service: sms, events: 1, serviceIdentifier: 1, at: 2026-01-06T08:00 }
     expect: { result: 4012 }
+exchange:
+  USD: [{ from: 2026-01-01, rate: '0.92' }, { from: '2026-12-01T00:00', rate: '0.95' }]
+  JPY: { from: 2026-01-01, rate: "0.0061" }
 `
 
 /** destinations.csv beside it. */
@@ -419,6 +423,82 @@ export const plainMistakes: readonly PlantedMistake[] = [
 
 /** Planted in fullCatalog. */
 export const fullMistakes: readonly PlantedMistake[] = [
+  // Exchange rates
+  {
+    replace: 'USD: [',
+    by: '«usd: [',
+    expect: 'there is no currency `usd`; write USD',
+  },
+  {
+    replace: 'USD: [',
+    by: '«QQQ: [',
+    expect: 'there is no currency `QQQ`; write its code of ISO 4217, like USD',
+  },
+  {
+    replace: 'USD: [',
+    by: '«EUR: [',
+    expect: 'EUR is the currency of the catalog itself; remove it: it needs no exchange rate',
+  },
+  {
+    replace: "USD: [{ from: 2026-01-01, rate: '0.92' }, { from: '2026-12-01T00:00', rate: '0.95' }]",
+    by: 'USD: «[]',
+    expect: "exchange.USD names nothing; write one like { from: 2026-01-01, rate: '0.92' }",
+    schema: true,
+  },
+  {
+    replace: "rate: '0.92'",
+    by: 'rate: «0.92',
+    expect: 'exchange.USD[0].rate: 0.92 is a bare number; quote it: "0.92"',
+    schema: true,
+  },
+  {
+    replace: "rate: '0.92'",
+    by: "rate: «'0.12345678901'",
+    expect:
+      'exchange.USD[0].rate: `0.12345678901` is not an exchange rate; write a quoted decimal with at most ten decimals, like "0.92"',
+    schema: true,
+  },
+  {
+    replace: "rate: '0.92'",
+    by: "rate: «'-0.92'",
+    expect:
+      'exchange.USD[0].rate: `-0.92` is not an exchange rate; write a quoted decimal with at most ten decimals, like "0.92"',
+    schema: true,
+  },
+  {
+    replace: "rate: '0.92'",
+    by: "rate: «'0.0000000000'",
+    expect: 'exchange.USD[0].rate is 0; write what 1 USD is worth, like "0.92"',
+  },
+  {
+    replace: "{ from: 2026-01-01, rate: '0.92' }",
+    by: "«{ rate: '0.92' }",
+    expect: 'exchange.USD[0] lacks `from`; add `from:`',
+    schema: true,
+  },
+  {
+    replace: "from: '2026-12-01T00:00', rate",
+    by: 'from: «2026-02-30, rate',
+    expect: 'exchange.USD[1].from: there is no 2026-02-30; write a date and time that exist',
+  },
+  {
+    replace: "from: '2026-12-01T00:00', rate",
+    by: "from: «'2026-01-01T00:00', rate",
+    expect: 'exchange.USD[1].from is not after the one before; write the rates in the order of their dates',
+  },
+  {
+    // 0.02 becomes 20,000.00 a MB: 2^10^10 octets cost more than can be counted.
+    replace: "rate: '0.95'",
+    by: "rate: «'0.000001'",
+    expect:
+      'exchange.USD[1].rate: in USD the rate `data-home` cannot be charged: the largest line (100000000000000 octets) would cost 1000000000000000000 micros, which reaches 2^53; write a lower price, or the price of more units in `per`, or check the exchange rate',
+  },
+  {
+    replace: 'account: { currency: USD }',
+    by: 'account: { currency: «usd }',
+    expect: 'tests[1].account.currency: `usd` is not a currency; write its three capital letters, like EUR',
+    schema: true,
+  },
   // The top
   {
     replace: 'Europe/Berlin\nlow',
