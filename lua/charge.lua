@@ -327,7 +327,7 @@ if has_counters then
 
   -- What stands on it: of now, or of the period that a tariff switch opens.
   function standing(c, from, ahead)
-    if from and c.period and c.period.ends <= from then
+    if from and c.period and c.period.ends <= from and book.counters[c.full].period < c.period.ends then
       if not ahead then return 0, 0 end
       return c.what == 'u' and ahead.units or c.what == 'm' and ahead.cost or ahead.d or 0, 0 -- what the line itself was granted of it
     end
@@ -550,7 +550,7 @@ if has_buckets then
       if rest == 0 then break end
       local payer, i = payers[bucket.name], held_at[bucket.id]
       -- A grant may hold nothing of a bucket: the rest of a step that is paid costs nothing.
-      if payer and (i or not payer.whole and s.granted > 0) then
+      if payer and (i or not payer.whole and s.granted > 0 and usable(bucket, at)) then
         local units, amount = draw(line, program, bucket, payer, i and pool.holds[i] or 0, rest)
         if i then pool.holds[i] = pool.holds[i] - amount end
         rest = rest - units
@@ -674,6 +674,7 @@ local function report(line)
   if after > 0 then parts[2] = { term.b, after } end
   if before == 0 and after > 0 then parts = { parts[2] } end
 
+  local granted = s.granted
   for _, part in ipairs(parts) do
     local program, rest = part[1], part[2]
     if program.kind == 'pay' and rest > 0 then
@@ -684,6 +685,9 @@ local function report(line)
         if dear < rest then paid(line, 'free', rest - dear, 0) end
         rest = dear
       end
+      -- The holds are for what was granted: what is used beyond it is paid like any other usage.
+      local beyond = max(0, rest - granted)
+      rest, granted = rest - beyond, granted - (rest - beyond)
       if has_buckets then rest = draw_held(line, program, program.before, rest, pool) end
       if rest > 0 and program.rate then
         local sum = pool.money
@@ -691,17 +695,15 @@ local function report(line)
           if program.money[book.by_id[pool.cash[i]].name] then sum = sum + pool.cash[i + 1] end
         end
         -- A grant may hold no money: the rest of a step that is paid costs nothing.
-        if sum > 0 or s.granted > 0 then
-          local run, opening = run_of(s, program.rate)
-          local units = buy(program, run, opening, sum, rest)
-          if units > 0 then
-            spend(line, program, units, pool)
-            rest = rest - units
-          end
+        local run, opening = run_of(s, program.rate)
+        local units = buy(program, run, opening, sum, rest)
+        if units > 0 then
+          spend(line, program, units, pool)
+          rest = rest - units
         end
       end
       if has_buckets then rest = draw_held(line, program, program.after, rest, pool) end
-      part[2] = rest
+      part[2] = rest + beyond
     elseif program.kind ~= 'pay' then part[2] = program.kind == 'free' and 0 or rest end
   end
   for _, list in ipairs({ was.holds, was.cash }) do
@@ -850,8 +852,10 @@ end
 local function nothing_left(line)
   local term, was, stopped, free, needs = line.now, line.skipped, line.stopped, line.free, line.needs
   line.skipped, line.stopped = nil, nil
-  local nothing = plan(line, term.a, 1, nil, line.ahead).units == 0
-  if not nothing and term.b then nothing = plan(line, term.b, 1, term.at, line.ahead_new).units == 0 end
+  -- Whole volume may become cheaper further on, where one unit more is too dear.
+  local function next_units(program) return program.rate and program.rate.volume and MOST[program.unit] or 1 end
+  local nothing = plan(line, term.a, next_units(term.a), nil, line.ahead).units == 0
+  if not nothing and term.b then nothing = plan(line, term.b, next_units(term.b), term.at, line.ahead_new).units == 0 end
   if nothing then line.final_stop = line.stopped end
   line.skipped, line.stopped, line.free, line.needs = was, stopped, free, needs -- they say of the grant, not of what would come after it
   return nothing
