@@ -228,7 +228,6 @@ export async function startDaemon(options: {
           charging,
           metrics: metrics.ccr,
           clock,
-          currency: () => catalog.currency,
         }),
       ],
       log,

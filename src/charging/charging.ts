@@ -87,6 +87,8 @@ export type CreditOutcome =
       readonly status: 'answered'
       readonly how: 'new' | 'reordered' | 'again' | 'mismatch' | 'old'
       readonly lines: readonly LineOutcome[]
+      /** Of the account: of money that is granted. */
+      readonly currency: string
     }
   /** Every line of a CCR-I failed: no session. The first one says why. */
   | { readonly status: 'refused'; readonly how: string; readonly lines: readonly LineOutcome[] }
@@ -366,7 +368,7 @@ export class ChargingFunction {
     }
     switch (outcome) {
       case 'ok':
-        return { status: 'answered', how, lines }
+        return { status: 'answered', how, lines, currency: subscriber.profile.currency }
       case 'refused':
         return { status: 'refused', how, lines }
       case 'barred':

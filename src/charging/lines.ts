@@ -40,7 +40,7 @@ const nothingUsed: UsedUnits = { unsplit: 0n, before: 0n, after: 0n, indetermina
 
 /** @param bounded whether the amount in Requested-Service-Unit bounds the grant (the peer's profile) */
 export function prepareLines(context: LineContext, requested: readonly LineRequest[], bounded: boolean): PreparedLines {
-  const { profile, subscriber, catalog } = context
+  const { profile, subscriber } = context
   const subject = subjectOf(profile, subscriber)
   const lines: ChargeLine[] = []
   const programs: Program[] = []
@@ -53,15 +53,14 @@ export function prepareLines(context: LineContext, requested: readonly LineReque
     const asked = line.requested?.[unit]
     const unservable = line.requested !== undefined && (foreign || (asked === undefined && asksOther(line.requested)))
     const used = foreign && unit === 'money' ? nothingUsed : (line.used[unit] ?? nothingUsed)
-    const chargeable = !unservable && profile.currency === catalog.currency
-    const next = line.requested !== undefined && chargeable ? nextOf(context, subject, line, match) : undefined
+    const next = line.requested !== undefined && !unservable ? nextOf(context, subject, line, match) : undefined
     const prev = used.unsplit > 0n && unit === 'seconds' ? prevOf(context, subject, line, match, used) : undefined
     lines.push({
       key: line.key,
       used,
       asked: line.requested === undefined ? undefined : !bounded || asked === undefined || asked === 0n ? 'any' : asked,
       threshold: line.threshold,
-      now: chargeable ? program.text : unratedText(program),
+      now: unservable ? unratedText(program) : program.text,
       next: next && { at: next.at, program: next.program.text },
       prev: prev && { at: prev.at, program: prev.program.text },
       facts: match.facts,
@@ -182,6 +181,7 @@ function subjectOf(profile: Profile, number: string): KnownSubject {
       account: new Map(Object.entries(extras.attributes)),
       subscriber: new Map(Object.entries(extras.subscribers[number] ?? {})),
       overrides: rateOverrides(profile),
+      currency: profile.currency,
       activation: activation === Infinity ? 0 : activation,
       accountActivation: accountActivation === Infinity ? 0 : accountActivation,
       periods: new Map(),

@@ -49,6 +49,8 @@ export interface QuoteResult {
 /** An account of one subscriber with nothing but these. */
 export interface QuotedAccount {
   readonly offers: readonly string[]
+  /** Absent: the catalog's. */
+  readonly currency?: string
   readonly balance: Micros
   readonly creditLimit: Micros
   readonly attributes: ReadonlyMap<string, string>
@@ -76,11 +78,20 @@ export class Quotes {
     private readonly clock: Clock,
   ) {}
 
-  /** The state of an account that holds what its offers grant at a time. */
+  /**
+   * The state of an account that holds what its offers grant at a time.
+   *
+   * @throws QuoteError when they grant money that cannot be converted for it
+   */
   stateOf(catalog: Catalog, account: QuotedAccount, at: Millis): ChargeState {
-    const buckets = account.offers.flatMap(offer => newBuckets(catalog, offer, at) ?? [])
+    const { currency = catalog.currency } = account
+    const buckets = account.offers.flatMap(offer => {
+      const granted = newBuckets(catalog, offer, at, currency) ?? []
+      if ('refused' in granted) throw new QuoteError(`offer ${offer} grants money: ${granted.refused}`)
+      return granted
+    })
     return draftState({
-      currency: catalog.currency,
+      currency,
       money: account.balance,
       creditLimit: account.creditLimit,
       extras: {

@@ -42,8 +42,6 @@ export class CreditControl implements Application {
       readonly charging: ChargingFunction
       readonly metrics: CcrMetrics
       readonly clock: Clock
-      /** Of the catalog in force, like EUR. */
-      readonly currency: () => string
     },
   ) {
     const { dictionary, diameter } = parts
@@ -81,7 +79,7 @@ export class CreditControl implements Application {
         arrivedAt,
         profile: peer.profile,
       })
-      const answer = ccaOf(this.context(), ccr, outcome, this.failedAvp(ccr, outcome))
+      const answer = ccaOf(this.context(outcome), ccr, outcome, this.failedAvp(ccr, outcome))
       resultCode = answer.resultCode
       if (!sampled) return answer
       metrics.stage('decode', (decoded - begun) / 1000)
@@ -102,9 +100,9 @@ export class CreditControl implements Application {
     }
   }
 
-  private context(): CcaContext {
-    const { config, currency } = this.parts
-    return { identity: this.identity, config, currencyCode: currencyNumber(currency()) }
+  private context(outcome: CreditOutcome): CcaContext {
+    const currencyCode = outcome.status === 'answered' ? currencyNumber(outcome.currency) : undefined
+    return { identity: this.identity, config: this.parts.config, currencyCode }
   }
 
   private timed(answer: Answer): Answer {

@@ -40,7 +40,12 @@ const context = (): CcaContext => ({
 /** The answer to a request for one line, as octets. */
 function answerTo(line: LineOutcome, parts: Partial<CcrInput>, with_: CcaContext): Buffer {
   const request = encodeCcr(dictionary, ccrAvps(node, { ...base, ...parts }), { hopByHop: 1, endToEnd: 1 })
-  const answer = ccaOf(with_, reader.read(request), { status: 'answered', how: 'new', lines: [line] }, undefined)
+  const answer = ccaOf(
+    with_,
+    reader.read(request),
+    { status: 'answered', how: 'new', lines: [line], currency: 'EUR' },
+    undefined,
+  )
   const writer = new Writer()
   writer.message(0x40, 272, 4, 1, 1)
   answer.write(writer)

@@ -73,6 +73,7 @@ const kinds: Readonly<Record<string, string>> = {
   'pool of things': 'iot-pool',
   'adaptive quota': 'adaptive-quota',
   'events of low money and low buckets': 'warnings',
+  'prices for accounts in other currencies': 'currency',
 }
 
 const manners: readonly Manner[] = ['by grants', 'whole', 'anywhere', 'anywhere']

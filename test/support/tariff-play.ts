@@ -7,9 +7,10 @@ import type { Test } from 'tap'
 import { DueLists } from '../../src/balance/due.js'
 import { accountKey, dueKey, journalKey, partitionOf } from '../../src/balance/keys.js'
 import { eventsOf, type TariffTestResult } from '../../src/charging/tariff-tests.js'
+import { currencyNumber } from '../../src/currency.js'
 import { periodOf } from '../../src/rating/calendar.js'
 import type { Catalog, TariffTest, TariffUse } from '../../src/rating/catalog.js'
-import { newBuckets } from '../../src/rating/match.js'
+import { newBuckets, type GrantedBucket } from '../../src/rating/match.js'
 import type { CcrInput, UnitAmounts, UsedUnits } from '../../src/simulator/ccr.js'
 import type { Gateway } from '../../src/simulator/gateway.js'
 import type { Message } from '../../src/simulator/message.js'
@@ -31,8 +32,6 @@ export type Manner =
   /** Anywhere, more than was granted, too, and whatever is answered. */
   | 'anywhere'
 
-/** EUR, ISO 4217. */
-const currencyCode = 978
 const success = 2001
 const defaultValidity = 3_600
 const second = 1_000
@@ -91,7 +90,7 @@ export class TariffPlay {
     for (const use of test.uses) {
       this.set(use.at)
       await this.sweep(account)
-      const session = new Session(this, this.gateway, this.catalog, account, use, manner, random)
+      const session = new Session(this, this.gateway, this.catalog, account, test.currency, use, manner, random)
       result = await session.run()
       cut ||= session.cut
       for (const entry of await this.entries(account)) entries.set(entry.seq, entry)
@@ -123,11 +122,11 @@ export class TariffPlay {
 
   private async open(account: string, test: TariffTest): Promise<void> {
     const { accounts } = this.scenario.daemon
-    const { creditLimit, attributes, subscriberAttributes, balance, buckets, counters, at } = test
+    const { currency, creditLimit, attributes, subscriberAttributes, balance, buckets, counters, at } = test
     const created = await accounts.create(
       {
         id: account,
-        currency: this.catalog.currency,
+        currency,
         creditLimit,
         status: 'active',
         attributes: Object.fromEntries(attributes),
@@ -136,7 +135,7 @@ export class TariffPlay {
         identities: [{ type: 'msisdn', value: account }],
         offers: test.offers.map(offer => ({
           offer,
-          buckets: newBuckets(this.catalog, offer, at)!.map(bucket => ({
+          buckets: this.bucketsOf(offer, at, currency).map(bucket => ({
             ...bucket,
             amount: units(buckets.get(bucket.name) ?? bucket.amount),
           })),
@@ -159,6 +158,12 @@ export class TariffPlay {
       fields[`counter:${name}.${per === 'account' ? '0' : '1'}`] = `value ${value} held 0 period ${start}`
     }
     await this.redis.hset(accountKey(this.partitionOf(account), account), fields)
+  }
+
+  private bucketsOf(offer: string, at: Millis, currency: string): GrantedBucket[] {
+    const buckets = newBuckets(this.catalog, offer, at, currency)!
+    if ('refused' in buckets) throw new Error(buckets.refused)
+    return buckets
   }
 
   /** Time has jumped: what the daemon's sweeper would have done on the way, it does now. */
@@ -211,6 +216,7 @@ class Session {
     private readonly gateway: Gateway,
     catalog: Catalog,
     private readonly account: string,
+    private readonly currency: string,
     private readonly use: TariffUse,
     private readonly manner: Manner,
     private readonly random: () => number,
@@ -353,7 +359,7 @@ class Session {
       case 'events':
         return { events: n }
       case 'money':
-        return { money: n, currency: currencyCode }
+        return { money: n, currency: currencyNumber(this.currency)! }
     }
   }
 }
