@@ -18,10 +18,7 @@ export interface WeekKind {
 }
 
 /** Ordinary weeks, and one for each kind of holiday that the calendars tell apart. */
-export function weekKinds(
-  calendars: readonly Calendar[],
-  holidays: ReadonlyMap<string, readonly string[]>,
-): WeekKind[] {
+function weekKinds(calendars: readonly Calendar[], holidays: ReadonlyMap<string, readonly string[]>): WeekKind[] {
   const kinds = new Map<string, WeekKind>()
   for (const date of new Set([...holidays.values()].flat())) {
     const seen = calendars.map(({ only, except }) => `${only?.includes(date) ?? '-'}${except.includes(date)}`).join()
@@ -32,7 +29,7 @@ export function weekKinds(
 }
 
 /** The minutes of a calendar, whatever the priorities of others. */
-export function weekOf({ days, time, only, except }: Calendar, { date }: WeekKind): Week {
+function weekOf({ days, time, only, except }: Calendar, { date }: WeekKind): Week {
   const minutes = new Uint8Array(week)
   const applies = date === undefined ? !only : (only?.includes(date) ?? true) && !except.includes(date)
   if (!applies) return minutes
@@ -47,12 +44,13 @@ export function weekOf({ days, time, only, except }: Calendar, { date }: WeekKin
 }
 
 /** The minutes in which one of the named calendars is in force, those without dates only. */
-export function weekInForce(calendars: ReadonlyMap<string, Calendar>, names: Iterable<string>, kind: WeekKind): Week {
+function weekInForce(calendars: ReadonlyMap<string, Calendar>, names: Iterable<string>, kind: WeekKind): Week {
   const minutes = new Uint8Array(week)
-  const lasting = [...calendars.values()].filter(({ since, until }) => since === undefined && until === undefined)
+  const isLasting = ({ since, until }: Calendar): boolean => since === undefined && until === undefined
+  const lasting = [...calendars.values()].filter(isLasting)
   for (const name of names) {
-    const calendar = lasting.find(each => each.name === name)
-    if (!calendar) continue
+    const calendar = calendars.get(name)
+    if (!calendar || !isLasting(calendar)) continue
     const { priority = -Infinity } = calendar
     const rivals = lasting.filter(other => (other.priority ?? Infinity) < priority)
     const behind = rivals.map(rival => weekOf(rival, kind))
@@ -64,9 +62,58 @@ export function weekInForce(calendars: ReadonlyMap<string, Calendar>, names: Ite
   return minutes
 }
 
-export const intersection = (a: Week, b: Week): Week => a.map((on, minute) => on & b[minute]!)
+const intersection = (a: Week, b: Week): Week => a.map((on, minute) => on & b[minute]!)
 
-export const complement = (a: Week): Week => a.map(on => 1 - on)
+const complement = (a: Week): Week => a.map(on => 1 - on)
+
+/** What the check asks of the hours of a catalog's calendars; what was worked out once is kept, as thousands of rules ask the same. */
+export class Hours {
+  readonly #kinds: readonly WeekKind[]
+  readonly #outside = new Map<string, readonly string[]>()
+  readonly #shared = new Map<string, string | undefined>()
+
+  constructor(
+    private readonly calendars: ReadonlyMap<string, Calendar>,
+    holidays: ReadonlyMap<string, readonly string[]>,
+  ) {
+    this.#kinds = weekKinds([...calendars.values()], holidays)
+  }
+
+  /** Hours in which none of these calendars is in force. A holiday's are told when they are others than those of ordinary days. */
+  outside(names: ReadonlySet<string>): readonly string[] {
+    const key = [...names].sort().join(' ')
+    let found = this.#outside.get(key)
+    if (!found) {
+      const [ordinary, ...special] = this.#kinds.map(kind => ({
+        hours: weekText(complement(weekInForce(this.calendars, names, kind))),
+        label: kind.label,
+      }))
+      const gaps = [ordinary!, ...special.filter(({ hours }) => hours !== ordinary!.hours)]
+      found = gaps.flatMap(({ hours, label }) => (hours === undefined ? [] : [hours + label]))
+      this.#outside.set(key, found)
+    }
+    return found
+  }
+
+  /** The first hours that are in both calendars, where no priority says which of them holds. */
+  shared(first: string, second: string): string | undefined {
+    const key = `${first} ${second}`
+    if (!this.#shared.has(key)) this.#shared.set(key, this.#sharedOf(first, second))
+    return this.#shared.get(key)
+  }
+
+  #sharedOf(firstName: string, secondName: string): string | undefined {
+    const [first, second] = [this.calendars.get(firstName), this.calendars.get(secondName)]
+    if (!first || !second || first.priority !== second.priority) return undefined
+    if ((first.until ?? Infinity) <= (second.since ?? -Infinity)) return undefined
+    if ((second.until ?? Infinity) <= (first.since ?? -Infinity)) return undefined
+    for (const kind of this.#kinds) {
+      const hours = weekText(intersection(weekOf(first, kind), weekOf(second, kind)))
+      if (hours !== undefined) return hours + kind.label
+    }
+    return undefined
+  }
+}
 
 const dayNames = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
 
@@ -76,7 +123,7 @@ interface Stretch {
 }
 
 /** `Mon-Fri 20:00-08:00, Sat 00:00 to Mon 08:00`; undefined when there is no such minute. */
-export function weekText(minutes: Week): string | undefined {
+function weekText(minutes: Week): string | undefined {
   const stretches = stretchesOf(minutes)
   if (stretches.length === 0) return undefined
   if (stretches[0]!.length === week) return 'at all times'
