@@ -988,7 +988,7 @@ for _, line in ipairs(lines) do
   end
 end
 for _, line in ipairs(lines) do
-  if line.word == 'granted' and not line.stale and pays(line.now) then line.final = nothing_left(line) end
+  if line.word == 'granted' and pays(line.now) then line.final = nothing_left(line) end
 end
 
 local outcome = 'ok'
