@@ -95,12 +95,14 @@ function subject({
   account = {} as Record<string, string>,
   subscriber = {} as Record<string, string>,
   overrides = [] as readonly RateOverride[],
+  currency = undefined as string | undefined,
 }): Subject {
   return {
     subscriptions: offers.map((offer, index) => ({ id: `s${index}`, offer, since: index })),
     account: new Map(Object.entries(account)),
     subscriber: new Map(Object.entries(subscriber)),
     overrides,
+    ...(currency !== undefined && { currency }),
   }
 }
 
@@ -415,6 +417,9 @@ offers:
       - { service: data, use: [points, data-payg] }
       - { service: voice, use: voice-payg }
       - { service: shop, use: fee }
+exchange:
+  USD: [{ from: '2026-01-05T12:00', rate: '0.92' }, { from: '2026-01-06T12:00', rate: '0.95' }]
+  GBP: { from: 2026-01-01, rate: '1.15' }
 `)
 
 const serviceOf = (name: string): Service => wide.services.get(name)!
@@ -630,6 +635,149 @@ t.test("an account's own prices apply in their time, and bound the match", t => 
   t.end()
 })
 
+t.test('an account in another currency pays converted prices, each in the time of its exchange rate', t => {
+  const [from, until] = [noon, noon + day]
+  const table: {
+    who: Parameters<typeof subject>[0]
+    at: Millis
+    ratingGroup?: number
+    service?: string
+    expect: object
+    /** Fields of the program's text. */
+    text?: Record<string, string | RegExp>
+  }[] = [
+    {
+      who: { offers: ['payg'], currency: 'EUR' },
+      at: noon,
+      expect: { since: -Infinity, until: Infinity, facts: '' },
+      text: { tiers: '0,0,0,1000,1', counters: /spend,m,s,a,50000000/ },
+    },
+    {
+      // 10,000 / 0.92 = 10,869.6, and 50,000,000 / 0.92 = 54,347,826.1.
+      who: { offers: ['payg'], currency: 'USD' },
+      at: noon,
+      expect: { since: from, until, facts: '"exchange":"USD 0.92"' },
+      text: { tiers: '0,0,0,1087,1', counters: /spend,m,s,a,54347826/ },
+    },
+    {
+      who: { offers: ['payg'], currency: 'USD' },
+      at: until,
+      expect: { since: until, until: Infinity, facts: '"exchange":"USD 0.95"' },
+      text: { tiers: '0,0,0,10527,10', counters: /spend,m,s,a,52631578/ },
+    },
+    {
+      // An own price is one of the account's currency.
+      who: { offers: ['payg'], currency: 'USD', overrides: [{ rate: 'data-payg', price: micros(7_000) }] },
+      at: noon,
+      expect: { since: from, until, facts: '"exchange":"USD 0.92"' },
+      text: { tiers: '0,0,0,700,1' },
+    },
+    {
+      // Another rate is converted, 108,696 a megabyte, and bounded by both.
+      who: {
+        offers: ['payg'],
+        currency: 'USD',
+        overrides: [{ rate: 'data-payg', instead: 'data-dear', until: noon + 1 }],
+      },
+      at: noon,
+      expect: { since: from, until: noon + 1 },
+      text: { tiers: '0,0,0,54348,5' },
+    },
+    {
+      // 0.005 a step of 1 MB is 0.004348.
+      who: { offers: ['payg'], currency: 'GBP' },
+      at: noon,
+      ratingGroup: 8,
+      expect: { until: Infinity, facts: '"exchange":"GBP 1.15"' },
+      text: { tiers: '0,1000000000,0,17392,1;1000000000,0,17392000,4348,1' },
+    },
+    {
+      who: { offers: ['payg'], currency: 'GBP' },
+      at: noon,
+      service: 'shop',
+      expect: { facts: '"exchange":"GBP 1.15"' },
+      text: { tiers: '0,0,0,1,40' },
+    },
+    {
+      // Where only buckets pay, nothing is converted; here a calendar ends it.
+      who: { offers: ['home'], currency: 'USD' },
+      at: noon,
+      expect: { since: from, until: noon + day * (10 / 24), facts: '' },
+      text: { rate: '-' },
+    },
+    {
+      who: { offers: ['home'], currency: 'USD' },
+      at: noon - 1,
+      expect: {
+        ...{ since: -Infinity, until: from },
+        facts: '"why":"no exchange rate USD at any time before 2026-01-05T12:00:00.000Z"',
+        program: { kind: 'unrated', rate: undefined },
+      },
+      text: { rule: '-', code: '5031' },
+    },
+    {
+      who: { offers: ['payg'], currency: 'CHF' },
+      at: noon,
+      expect: {
+        ...{ since: -Infinity, until: Infinity },
+        facts: '"why":"no exchange rate CHF at any time"',
+        program: { kind: 'unrated' },
+      },
+      text: { code: '5031' },
+    },
+  ]
+  for (const { who, at, ratingGroup, service = 'data', expect, text: fields = {} } of table) {
+    const match = programFor(wide, subject(who), serviceOf(service), line(ratingGroup), at)
+    const what = `${who.currency!} at ${new Date(at).toISOString()}, ${who.offers!.join()} ${service}`
+    t.match(match, expect, what)
+    const seen = named(match.program)
+    for (const [name, value] of Object.entries(fields)) t.match(seen[name], value, `${what}: ${name}`)
+  }
+  const of = (currency: string, at: Millis): Program =>
+    programFor(wide, subject({ offers: ['payg'], currency }), serviceOf('data'), line(), at).program
+  t.equal(of('USD', noon), of('USD', noon + 1), 'one program for all accounts of a currency')
+  t.not(of('USD', noon), of('EUR', noon))
+  t.not(of('USD', noon).rate!.id, of('USD', until).rate!.id, 'a new exchange rate is a new rate')
+  const description = descriptionOf(of('USD', noon))
+  t.match(description, {
+    exchange: 'USD 0.92',
+    rate: { name: 'data-payg', words: '0.01087 per 1 MB in steps of 100 kB' },
+  })
+  t.notOk('insteadOf' in description.rate!, 'it is the rate that the rule names')
+  t.same(rateOf(description), of('USD', noon).rate, 'its sums can be done again')
+  t.notOk('exchange' in descriptionOf(of('EUR', noon)))
+  t.match(descriptionOf(of('CHF', noon)), { noExchange: 'no exchange rate CHF at any time', rules: [], passed: [] })
+  t.end()
+})
+
+t.test('money that is granted is converted at the grant', t => {
+  const amounts = (currency: string, at: Millis): unknown => {
+    const buckets = newBuckets(wide, 'home', at, currency)
+    return buckets && 'refused' in buckets ? buckets : buckets?.map(({ amount }) => amount)
+  }
+  const others = (money: bigint): bigint[] => [5_000_000_000n, 100_000_000n, 1_000n, money, money, 1_000_000_000n]
+  t.same(amounts('EUR', noon), others(5_000_000n))
+  t.same(amounts('USD', noon), others(5_434_782n))
+  t.same(amounts('USD', noon + day), others(5_263_157n))
+  t.same(amounts('USD', 0), { refused: 'no exchange rate USD at any time before 2026-01-05T12:00:00.000Z' })
+  t.same(amounts('CHF', noon), { refused: 'no exchange rate CHF at any time' })
+  t.same(newBuckets(wide, 'payg', noon, 'CHF'), [], 'without money nothing is to be converted')
+  const saver = load(`
+currency: EUR
+services: { data: { context: a@b, unit: octets } }
+rates: { d: { unit: octets, price: '1.00', per: 1MB, step: 1MB } }
+offers:
+  o:
+    grants: [{ bucket: m, unit: money, amount: '5.00', expires: 30d, warn: ['1.00', '0.50'], rollover: { min: '0.10', max: '2.00', for: 30d } }]
+    rules: [{ use: d }]
+exchange: { USD: { from: 2026-01-01, rate: '0.92' } }
+`)
+  t.match(newBuckets(saver, 'o', noon, 'USD'), [
+    { amount: 5_434_782n, warn: [1_086_956n, 543_478n], rollover: { min: 108_695n, max: 2_173_913n } },
+  ])
+  t.end()
+})
+
 t.test('the description says what the program means', t => {
   const who = subject({ offers: ['home', 'payg'], overrides: [{ rate: 'data-payg', instead: 'data-dear' }] })
   const facts = { ratingGroup: 3, serviceIdentifiers: [], plmn: '20801', called: '4930', apn: 'x', rat: '6' }
@@ -832,6 +980,7 @@ const someSubject: fc.Arbitrary<Subject> = fc.record({
     [{ rate: 'data-payg', price: micros(5_000), until: noon + day }],
     [{ rate: 'data-payg', instead: 'data-dear', from: noon }],
   ),
+  currency: fc.constantFrom('EUR', 'USD', 'USD', 'GBP', 'CHF'),
 })
 
 const places = conditional('zone: eu, destination: de, when: peak')
