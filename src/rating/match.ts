@@ -113,6 +113,9 @@ interface Ready {
   /** By offer and service. */
   readonly rules: Map<Offer, Map<string, OfferRules>>
   readonly subjects: WeakMap<Subject, KnownSubject>
+  /** What of subscribers decides, in words, as numbers: these make short keys. */
+  readonly numbers: Map<string, number>
+  lastNumber: number
   /** Rates with a price of an account, by rate and price. */
   readonly priced: Map<string, Rate | undefined>
   /** Rates in other currencies, by their name and the exchange rate. */
@@ -136,6 +139,8 @@ function readyOf(catalog: Catalog): Ready {
       calendars: new Map(),
       rules: new Map(),
       subjects: new WeakMap(),
+      numbers: new Map(),
+      lastNumber: 0,
       priced: new Map(),
       exchanged: new Map(),
     }
@@ -153,27 +158,36 @@ export function programFor(catalog: Catalog, subject: Subject, service: Service,
   const known = knownSubject(catalog, ready, subject)
   const line = ready.named.lineOf(service.name, facts, subject.account, subject.subscriber)
   const { programs } = catalog.memo
-  const key = `${known.key}|${service.name}|${ready.named.classOf(line)}`
+  const key = `${known.number}|${service.name}|${ready.named.classOf(line)}`
   const matches = programs.get(key)
-  let match = matches?.find(({ since, until }) => since <= at && at < until)
+  let match = matches && inForce(matches, at)
   if (!match) {
     match = matchIn({ catalog, ready, known, service, line, overrides: subject.overrides, exchange: undefined }, at)
     remember(programs, key, [match, ...(matches ?? [])].slice(0, matchesKept))
   }
   const own = ready.named.factsOf(line, facts)
-  return own === '' ? match : { ...match, facts: match.facts === '' ? own : `${own},${match.facts}` }
+  if (own === '') return match
+  const { program, since, until, facts: others, unknownOffers } = match
+  return { program, since, until, facts: others === '' ? own : `${own},${others}`, unknownOffers }
 }
 
-/** What of a subscriber decides, in words. */
+function inForce(matches: readonly Match[], at: Millis): Match | undefined {
+  for (const match of matches) if (match.since <= at && at < match.until) return match
+  return undefined
+}
+
+/** What of a subscriber decides. */
 interface KnownSubject {
-  readonly key: string
+  /** The same for all subscribers whom no rule tells apart. */
+  readonly number: number
   readonly currency: string
   /** In the order in which they are asked. */
   readonly offers: readonly Offer[]
   readonly unknownOffers: readonly string[]
 }
 
-function knownSubject(catalog: Catalog, { named, subjects }: Ready, subject: Subject): KnownSubject {
+function knownSubject(catalog: Catalog, ready: Ready, subject: Subject): KnownSubject {
+  const { named, subjects } = ready
   let known = subjects.get(subject)
   if (!known) {
     const names = offersInOrder(catalog, subject.subscriptions)
@@ -183,8 +197,9 @@ function knownSubject(catalog: Catalog, { named, subjects }: Ready, subject: Sub
       .map(({ rate, price, instead, from, until }) => [rate, price?.toString(), instead, from, until])
     const { currency = catalog.currency } = subject
     const foreign = currency === catalog.currency ? '' : currency
+    const words = [names.join(' '), attributes, overrides.length === 0 ? '' : JSON.stringify(overrides), foreign]
     known = {
-      key: `${names.join(' ')}|${attributes}|${overrides.length === 0 ? '' : JSON.stringify(overrides)}|${foreign}`,
+      number: numberOf(ready, words.join('|')),
       currency,
       offers: names.map(name => catalog.offers.get(name)).filter(offer => offer !== undefined),
       unknownOffers: names.filter(name => !catalog.offers.has(name)),
@@ -192,6 +207,14 @@ function knownSubject(catalog: Catalog, { named, subjects }: Ready, subject: Sub
     subjects.set(subject, known)
   }
   return known
+}
+
+/** A number for each text, never given to another. */
+function numberOf(ready: Ready, words: string): number {
+  const { numbers } = ready
+  let number = numbers.get(words)
+  if (number === undefined) remember(numbers, words, (number = ++ready.lastNumber))
+  return number
 }
 
 /** Names of the offers in the order in which they are asked. */
