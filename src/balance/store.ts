@@ -40,6 +40,9 @@ export interface StoreAddress {
 
 const commandTimeoutMs = 1000
 
+/** Of the lines of accounts and sessions (lua/include): another one cannot be read. */
+const layout = '2'
+
 type ClientOptions = Omit<RedisOptions, 'replyMapping'>
 
 /** Rule by rule in the README's operations section; a test reads them back. */
@@ -208,11 +211,18 @@ export class Store {
         `hash-max-listpack-value is ${listpack}: set it to 256, or accounts take two to three times the memory`,
       )
     }
-    const [partitions, epoch] = await this.call('hget', deadline, async redis => {
+    const [partitions, epoch, known] = await this.call('hget', deadline, async redis => {
+      // First of all: a daemon that starts beside us on a new store finds the layout as soon as it finds the rest.
+      if ((await redis.hexists(storeKey, 'partitions')) === 0) await redis.hsetnx(storeKey, 'layout', layout)
       await redis.hsetnx(storeKey, 'partitions', config.partitions)
       await redis.hsetnx(storeKey, 'epoch', randomUUID())
-      return redis.hmget(storeKey, 'partitions', 'epoch')
+      return redis.hmget(storeKey, 'partitions', 'epoch', 'layout')
     })
+    if (known !== layout) {
+      refusals.push(
+        `the store's accounts were written in layout ${known ?? '1'}, and this version reads layout ${layout}: start with an empty store, or with the version that wrote it`,
+      )
+    }
     if (partitions !== String(config.partitions)) {
       refusals.push(
         `store.partitions is ${config.partitions}, but this store was started with ${partitions}: it cannot change; set partitions: ${partitions}`,

@@ -207,6 +207,11 @@ export class ChargingMetrics {
     this.unratedLines.add(service, 1)
   }
 
+  /** Services that are sold: what nobody was refused of is 0, not absent. */
+  sold(services: Iterable<string>): void {
+    for (const service of services) this.unratedLines.add(service, 0)
+  }
+
   families(): Family[] {
     return [
       counter('ocs_duplicates_total', 'Repeated requests that got their stored answer.', () => this.duplicates),

@@ -309,6 +309,18 @@ t.test('a store that is not what the configuration promises is refused at the st
       says: new RegExp(`^store.partitions is ${partitions + 1}, but this store was started with ${partitions}`),
     },
     {
+      what: 'lines of another version',
+      change: () => admin.redis.hset('ocs:store', 'layout', '1'),
+      undo: () => admin.redis.hset('ocs:store', 'layout', '2'),
+      says: /^the store's accounts were written in layout 1, and this version reads layout 2: /,
+    },
+    {
+      what: 'lines of a version that did not say so',
+      change: () => admin.redis.hdel('ocs:store', 'layout'),
+      undo: () => admin.redis.hset('ocs:store', 'layout', '2'),
+      says: /^the store's accounts were written in layout 1/,
+    },
+    {
       what: 'long values unpacked',
       change: set('hash-max-listpack-value', '64'),
       undo: set('hash-max-listpack-value', '256'),
