@@ -17,7 +17,17 @@ export interface Names<T> {
   readonly used: Set<string>
   /** False when some could not be read: an unknown name may be one of them. */
   complete: boolean
+  /** Of the whole catalog. */
+  readonly searches: Searches
 }
+
+/** How often what an unknown name may mean is still searched for among all that are known. */
+export interface Searches {
+  left: number
+}
+
+/** Where a whole file is missing, each of thousands of rules has a name that nobody knows. */
+const mostSearches = 200
 
 export interface Draft {
   timezone: string
@@ -45,10 +55,12 @@ export interface DraftCounter {
 }
 
 export function newDraft(): Draft {
+  const searches = { left: mostSearches }
   const names = <T>(kind: string, section: string): Names<T> => ({
     ...{ kind, section },
     ...{ items: new Map<string, T | undefined>(), places: new Map<string, Value>(), used: new Set<string>() },
     complete: true,
+    searches,
   })
   return {
     timezone: 'UTC',
@@ -77,12 +89,9 @@ export function refer(names: Names<unknown>, at: Value, name: string): boolean {
   names.used.add(name)
   if (names.items.has(name)) return true
   if (!names.complete) return false
-  const { kind, section } = names
-  fault(
-    at,
-    `there is no ${kind} \`${name}\``,
-    hintFor(name, [...names.items.keys()], `define it under \`${section}:\``),
-  )
+  const { kind, section, searches } = names
+  const hint = hintFor(name, [...names.items.keys()], `define it under \`${section}:\``, searches)
+  fault(at, `there is no ${kind} \`${name}\``, hint)
   return false
 }
 
@@ -90,9 +99,10 @@ export function refer(names: Names<unknown>, at: Value, name: string): boolean {
 const namesShown = 8
 
 /** What an unknown name may have been meant for. */
-export function hintFor(name: string, known: readonly string[], none: string): string {
+export function hintFor(name: string, known: readonly string[], none: string, searches?: Searches): string {
   if (known.length === 0) return none
-  return meant(name, known) ?? `known: ${shortList(known)}`
+  const found = searches && searches.left-- <= 0 ? undefined : meant(name, known)
+  return found ?? `known: ${shortList(known)}`
 }
 
 export const shortList = (names: readonly string[]): string =>

@@ -117,7 +117,8 @@ export function readOffers(draft: Draft, rows: readonly Row<OfferGroup>[]): Draf
     if (at.fee && !fee) return []
     return [{ name, key, offer, rules }]
   })
-  for (const { name, key } of rows) define(draft.offers, name, key, offers.find(each => each.name === name)?.offer)
+  const byName = new Map(offers.map(({ name, offer }) => [name, offer]))
+  for (const { name, key } of rows) define(draft.offers, name, key, byName.get(name))
   return offers
 }
 
@@ -447,7 +448,8 @@ function readUse(draft: Draft, items: readonly Item<string>[], matched: Matched)
       ;(rate === undefined ? buckets : afterRate).push(name)
     } else {
       const known = [...draft.buckets.items.keys(), ...draft.rates.items.keys()]
-      fault(at, `there is no rate or bucket \`${name}\``, hintFor(name, known, 'define it under `rates:`'))
+      const hint = hintFor(name, known, 'define it under `rates:`', draft.rates.searches)
+      fault(at, `there is no rate or bucket \`${name}\``, hint)
     }
   }
   return { kind: 'use', buckets, rate, afterRate }

@@ -548,3 +548,16 @@ t.test('a folder is read file by file; a missing or empty one is a fault', t => 
   t.match(faultsOf(loadCatalog(join(folder, 'gone'))), [/cannot be read: ENOENT/])
   t.end()
 })
+
+t.test('of thousands of unknown names the first are searched for, and all are told', t => {
+  const rules = Array.from({ length: 1_000 }, () => '      - { service: data, zone: hme, free: true }')
+  const zones =
+    "currency: EUR\nservices: { data: { context: a@b, unit: octets } }\nzones: { home: { plmn: ['26201'] } }"
+  const told = faultsOf(
+    readCatalog([{ file: 'c.yaml', text: `${zones}\noffers:\n  o:\n    rules:\n${rules.join('\n')}\n` }]),
+  )
+  t.equal(told.length, 1_000)
+  t.match(told[0], /there is no zone `hme`; did you mean `home`\?$/)
+  t.match(told[999], /there is no zone `hme`; known: home$/)
+  t.end()
+})
