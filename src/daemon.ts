@@ -7,6 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Logger } from 'pino'
+import { currencyProblem } from './admin/account-terms.js'
 import { startAdminApi } from './admin/api.js'
 import { startHealth, type HttpService } from './admin/http.js'
 import { importRows } from './admin/import.js'
@@ -14,7 +15,9 @@ import { Readiness } from './admin/readiness.js'
 import { readCsv } from './admin/rows.js'
 import type {
   AuditView,
+  BucketsOf,
   CatalogTexts,
+  CatalogView,
   DiffOutcome,
   RatedSubject,
   RateOutcome,
@@ -33,7 +36,7 @@ import { Programs } from './balance/programs.js'
 import { Snapshot } from './balance/snapshot.js'
 import { onceForStore, originStateId, OriginStates } from './balance/node-state.js'
 import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
-import type { Accounts, NewBucket } from './balance/types.js'
+import type { Accounts } from './balance/types.js'
 import { ChargingFunction } from './charging/charging.js'
 import { Expiry } from './charging/expiry.js'
 import { GatewayRestarts } from './charging/gateway-restart.js'
@@ -55,6 +58,7 @@ import type { Catalog } from './rating/catalog.js'
 import { missingHeld } from './rating/held.js'
 import { diffCatalogs, diffText } from './rating/diff.js'
 import { loadCatalog, readCatalog, type CatalogOutcome } from './rating/load.js'
+import { exchangeAt, exchangedRate, limitIn } from './rating/exchange.js'
 import { newBuckets } from './rating/match.js'
 import { compileRate } from './rating/price.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
@@ -125,6 +129,7 @@ export async function startDaemon(options: {
       })),
   })
   metrics.operation.catalog = catalog.version
+  metrics.charging.sold(catalog.services.keys())
   metrics.operation.logDropped = options.logDropped
   const readiness = new Readiness()
   readiness.set('starting', 'the daemon is starting')
@@ -236,7 +241,7 @@ export async function startDaemon(options: {
       originStateId: await originStateId(store, clock.monotonic() + storePatienceMs),
     })
     server.current = diameter
-    const bucketsOf = (offer: string, now: Millis): readonly NewBucket[] | undefined => newBuckets(catalog, offer, now)
+    const bucketsOf: BucketsOf = (offer, now, currency) => newBuckets(catalog, offer, now, currency)
 
     const quotes = new Quotes(balance, config.charging, clock)
     /** All that speaks against a catalog that was read: its own faults, its tests, what accounts hold that it lacks. */
@@ -296,6 +301,7 @@ export async function startDaemon(options: {
       const { warnings } = next
       catalog = next.catalog
       metrics.operation.catalog = catalog.version
+      metrics.charging.sold(catalog.services.keys())
       metrics.operation.catalogReload('ok')
       log.info({ event: 'catalog_loaded', catalog: catalog.version, warnings }, `catalog ${status}`)
       return { status, version: catalog.version, warnings }
@@ -365,7 +371,8 @@ export async function startDaemon(options: {
           newBuckets: bucketsOf,
           catalog: () => catalogView(catalog),
           tariff: () => catalog,
-          priceProblem: (rate, price) => priceProblem(catalog, rate, price),
+          priceProblem: (rate, price, currency) => priceProblem(catalog, rate, price, currency, clock.now()),
+          limitIn: (counter, currency) => limitIn(catalog, counter, currency, clock.now()),
           localTime: text => readTime(text, catalog.timezone),
           reload,
           check,
@@ -542,7 +549,7 @@ function watchStore(
 async function seed(
   config: Config,
   accounts: Accounts,
-  bucketsOf: (offer: string, now: Millis) => readonly NewBucket[] | undefined,
+  bucketsOf: BucketsOf,
   catalog: Catalog,
   clock: Clock,
   store: Store,
@@ -556,7 +563,7 @@ async function seed(
       accounts,
       newBuckets: bucketsOf,
       offers: [...catalog.offers.keys()],
-      currency: catalog.currency,
+      currencyProblem: currency => currencyProblem(currency, catalogView(catalog)),
       now: () => clock.now(),
       isUnavailable: error => error instanceof BalanceUnavailableError,
     })
@@ -603,20 +610,26 @@ function writePorts(config: Config, addresses: Daemon['addresses']): void {
 }
 
 /** A price of one account must be as exact as those of the catalog. */
-function priceProblem(catalog: Catalog, rate: string, amount: Micros): string | undefined {
-  const { terms } = catalog.rates.get(rate)!
+function priceProblem(
+  catalog: Catalog,
+  rate: string,
+  amount: Micros,
+  currency: string,
+  now: Millis,
+): string | undefined {
+  const { exchange } = exchangeAt(catalog, currency, now)
+  const written = catalog.rates.get(rate)!
+  const converted = exchange ? exchangedRate(written, exchange) : { rate: written }
+  const { terms } = 'rate' in converted ? converted.rate : written
   const outcome = compileRate({ ...terms, tiers: terms.tiers.map(tier => ({ ...tier, amount })) })
   return 'rate' in outcome ? undefined : `${outcome.problem}; ${outcome.hint}`
 }
 
-function catalogView(catalog: Catalog): {
-  version: string
-  currency: string
-  offers: { name: string; rank: number; buckets: string[] }[]
-} {
+function catalogView(catalog: Catalog): CatalogView {
   return {
     version: catalog.version,
     currency: catalog.currency,
+    exchanged: [...catalog.exchange.keys()],
     offers: [...catalog.offers.values()].map(({ name, rank, grants }) => ({
       name,
       rank,

@@ -86,7 +86,7 @@ Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
 
   const create = program.command('create').description('Create an account.').exitOverride()
   command(create, 'account <id>', 'Create an account, and a subscriber when an identity is given.')
-    .option('--currency <code>', 'currency; the catalog’s when absent')
+    .option('--currency <code>', 'the catalog’s, or one that it has exchange rates for; the catalog’s when absent')
     .option('--balance <amount>', 'opening balance like 5.00')
     .option('--credit-limit <amount>', 'how far below zero its money may go')
     .option('--msisdn <digits>', 'identity of the subscriber')
@@ -408,7 +408,8 @@ async function showCatalog(options: Options): Promise<void> {
   const catalog = await call<CatalogView>(options, 'GET', '/v1/catalog')
   put(options, catalog, () =>
     [
-      `catalog ${catalog.version}, prices in ${catalog.currency}`,
+      `catalog ${catalog.version}, prices in ${catalog.currency}` +
+        (catalog.exchanged.length === 0 ? '' : `, by exchange rate in ${catalog.exchanged.join(', ')}`),
       table(
         ['offer', 'rank', 'buckets'],
         catalog.offers.map(({ name, rank, buckets }) => [name, String(rank), buckets.join(' ')]),

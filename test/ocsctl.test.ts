@@ -67,7 +67,7 @@ void t.test('an account from its creation to its release, in words', async t => 
     ['show account nobody', 1, /there is no account nobody/],
     ['show subscriber 491709999999', 1, /no subscriber has this identity/],
     ['peers', 0, /Origin-Host +Origin-Realm.*\nloopback +smf\.example\.org/],
-    ['catalog show', 0, /catalog 3f2a, prices in EUR\noffer/],
+    ['catalog show', 0, /catalog 3f2a, prices in EUR, by exchange rate in GBP, JPY\noffer/],
     ['catalog reload', 0, /loaded: catalog 4b5c/],
     [
       'catalog check',

@@ -17,14 +17,31 @@ import {
   type RouteRequest,
   type RouteServices,
 } from './route.js'
-import type { AdminServices } from './services.js'
+import type { AdminServices, CatalogView } from './services.js'
 import { viewOfAccount, viewOfOptIns, viewOfOverride } from './views.js'
 
 /** The account's profile moved between judging and buying so many times in a row: somebody else is at work on it. */
 const mostTries = 5
 
-/** Who buys: its attributes and overrides decide. */
-export type Buyer = Pick<Extras, 'attributes' | 'overrides'>
+/** Who buys: its attributes and overrides decide, and its currency. */
+export interface Buyer {
+  readonly extras: Pick<Extras, 'attributes' | 'overrides'>
+  readonly currency: string
+}
+
+/** Why no account can be made in a currency, and what to do; undefined: it can. */
+export function currencyProblem(
+  currency: string,
+  view: Pick<CatalogView, 'currency' | 'exchanged'>,
+): string | undefined {
+  const accepted = [view.currency, ...view.exchanged]
+  if (accepted.includes(currency)) return undefined
+  const others = view.exchanged.length === 0 ? '' : `, and exchange rates for ${view.exchanged.join(', ')}`
+  return (
+    `the catalog has prices in ${view.currency}${others}, none for ${currency}; ` +
+    `use ${accepted.join(' or ')}, or add ${currency} to \`exchange:\` of the catalog`
+  )
+}
 
 /**
  * The buckets that an offer brings this buyer now.
@@ -33,19 +50,20 @@ export type Buyer = Pick<Extras, 'attributes' | 'overrides'>
  */
 export function purchase(
   offer: string,
-  buyer: Buyer,
+  { extras, currency }: Buyer,
   now: Millis,
   { tariff, newBuckets }: Pick<AdminServices, 'tariff' | 'newBuckets'>,
 ): readonly NewBucket[] {
   const catalog = tariff()
-  const buckets = newBuckets(offer, now)
+  const buckets = newBuckets(offer, now, currency)
   if (!buckets) {
     const offers = [...catalog.offers.keys()]
     throw new Problem('unknown-offer', `the catalog has no offer ${JSON.stringify(offer)}`, { offers })
   }
-  const why = whyNotSold(catalog, offer, buyer.attributes, now)
+  const why = whyNotSold(catalog, offer, extras.attributes, now)
   if (why !== undefined) throw new Problem('offer-refused', why)
-  return grantsOf(buckets, buyer.overrides, now)
+  if ('refused' in buckets) throw new Problem('offer-refused', `offer ${offer} grants money: ${buckets.refused}`)
+  return grantsOf(buckets, extras.overrides, now)
 }
 
 function whyNotSold(
@@ -82,8 +100,8 @@ export async function subscribe({ params, body }: RouteRequest, services: RouteS
   const account = params['id']!
   const { offer, subscriber = '0', reference, actor = defaultActor } = body as SubscribeBody
   for (let tries = 0; tries < mostTries; tries++) {
-    const { extras, rev } = await existing(accounts, account)
-    const buckets = purchase(offer, extras, clock.now(), services)
+    const { extras, currency, rev } = await existing(accounts, account)
+    const buckets = purchase(offer, { extras, currency }, clock.now(), services)
     const outcome = await accounts.subscribe({ account, subscriber, offer, buckets, rev, reference, actor })
     switch (outcome.status) {
       case 'moved':
@@ -147,7 +165,9 @@ const viewsOfOverrides = (overrides: readonly Override[], { tariff, clock }: Rou
 export async function addOverride({ params, body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const account = params['id']!
   const { actor = defaultActor, ...rest } = body as OverrideBody
-  const override = readOverride(rest, randomBytes(4).toString('hex'), actor, services.clock.now(), services)
+  const { currency } = await existing(services.accounts, account)
+  const judge = { ...services, currency }
+  const override = readOverride(rest, randomBytes(4).toString('hex'), actor, services.clock.now(), judge)
   refused(await services.accounts.addOverride(account, override), account, override.subscriber, 'overrides')
   const [view] = viewsOfOverrides([override], services)
   return { status: 201, body: view! }
@@ -242,6 +262,6 @@ const noSubscriber = (account: string, subscriber: string): Problem =>
 const busy = (account: string): Problem =>
   new Problem('store-unavailable', `account ${account} is being changed all the time; try again`)
 
-export async function shown(id: string, { accounts, tariff, clock }: RouteServices): Promise<object> {
-  return viewOfAccount(await existing(accounts, id), tariff(), clock.now())
+export async function shown(id: string, services: RouteServices): Promise<object> {
+  return viewOfAccount(await existing(services.accounts, id), services, services.clock.now())
 }

@@ -2,9 +2,10 @@
  * Bulk import of subscribers (design.md section 2): creates what is missing and changes nothing that exists, so it may
  * run again. Every bad row is reported with its line; the others are imported all the same.
  */
-import type { Accounts, Identity, NewBucket } from '../balance/types.js'
+import type { Accounts, Identity } from '../balance/types.js'
 import { micros, parseMoney, type Micros, type Millis } from '../units.js'
 import { UnreadableFile, type Row } from './rows.js'
+import type { BucketsOf } from './services.js'
 
 export interface ImportReport {
   /** Rows read, the header not counted. */
@@ -22,9 +23,10 @@ export interface ImportReport {
 
 export interface ImportServices {
   readonly accounts: Accounts
-  readonly newBuckets: (offer: string, now: Millis) => readonly NewBucket[] | undefined
+  readonly newBuckets: BucketsOf
   readonly offers: readonly string[]
-  readonly currency: string
+  /** Why no account can be made in a currency; undefined: it can. */
+  readonly currencyProblem: (currency: string) => string | undefined
   readonly now: () => Millis
   /** True for an error that says the store is not reachable: the import stops there. */
   readonly isUnavailable: (error: unknown) => boolean
@@ -39,6 +41,7 @@ interface Wanted {
   readonly account: string
   readonly identities: readonly Identity[]
   readonly offer: string
+  readonly currency: string
   readonly opening: Micros
 }
 
@@ -107,10 +110,15 @@ class ImportRun {
     return this.stopped !== undefined || this.failure !== undefined
   }
 
-  private async create({ line, account, identities, offer, opening }: Wanted): Promise<void> {
+  private async create({ line, account, identities, offer, currency, opening }: Wanted): Promise<void> {
     if (this.ended) return
-    const { accounts, newBuckets, currency, now } = this.services
-    const offers = offer === '' ? [] : [{ offer, buckets: newBuckets(offer, now()) ?? [] }]
+    const { accounts, newBuckets, now } = this.services
+    const buckets = offer === '' ? [] : (newBuckets(offer, now(), currency) ?? [])
+    if ('refused' in buckets) {
+      this.refuse(line, `offer ${offer} grants money: ${buckets.refused}`)
+      return
+    }
+    const offers = offer === '' ? [] : [{ offer, buckets }]
     try {
       const outcome = await accounts.create(
         { id: account, currency, creditLimit: micros(0), status: 'active' },
@@ -149,7 +157,7 @@ class ImportRun {
 /** What the row asks for, or what is wrong with it. */
 function readRow(
   row: Extract<Row, { fields: unknown }>,
-  { newBuckets, offers, currency, now }: ImportServices,
+  { newBuckets, offers, currencyProblem, now }: ImportServices,
   firstLines: Map<string, number>,
 ): Wanted | string {
   const { line, fields } = row
@@ -164,10 +172,13 @@ function readRow(
     identities.push(identity)
   }
   if (identities.length === 0) return 'msisdn and imsi are both empty'
-  if (fields.offer !== '' && newBuckets(fields.offer, now()) === undefined) {
+  if (fields.offer !== '' && newBuckets(fields.offer, now(), fields.currency) === undefined) {
     return `the catalog has no offer ${shown(fields.offer)}; it has ${offers.join(', ')}`
   }
-  if (fields.currency !== currency) return `currency ${shown(fields.currency)} is not the catalog's ${currency}`
+  const { currency } = fields
+  if (!/^[A-Z]{3}$/.test(currency)) return `currency ${shown(currency)} is not three capital letters like EUR`
+  const problem = currencyProblem(currency)
+  if (problem !== undefined) return problem
   const first = firstLines.get(fields.account)
   if (first !== undefined && fields.balance !== '') {
     return `account ${fields.account} is in line ${first} already: leave balance empty here`
@@ -175,7 +186,7 @@ function readRow(
   const opening = fields.balance === '' ? micros(0) : parseMoney(fields.balance)
   if (opening === undefined || opening < 0n) return `balance ${shown(fields.balance)} is not an amount like 5.00`
   if (first === undefined) firstLines.set(fields.account, line)
-  return { line, account: fields.account, identities, offer: fields.offer, opening }
+  return { line, account: fields.account, identities, offer: fields.offer, currency, opening }
 }
 
 export const accountPattern = /^[A-Za-z0-9._-]{1,64}$/

@@ -23,7 +23,9 @@ export interface OverrideBody {
 export interface OverrideJudge {
   readonly tariff: () => Catalog
   /** Why a rate could not be charged exactly at this price; undefined when it can. */
-  readonly priceProblem: (rate: string, price: Micros) => string | undefined
+  readonly priceProblem: (rate: string, price: Micros, currency: string) => string | undefined
+  /** Of the account, and of money that is written. */
+  readonly currency: string
   /** A local date or time of the catalog's time zone, ms. */
   readonly localTime: (text: string) => Millis | undefined
 }
@@ -118,7 +120,7 @@ function priceOf(rate: Rate, value: string, judge: OverrideJudge): string {
   }
   const price = parseMoney(value)
   if (price === undefined || price < 0n) throw invalid(`value: ${shown(value)} is not an amount like 0.01`)
-  const problem = judge.priceProblem(name, price)
+  const problem = judge.priceProblem(name, price, judge.currency)
   if (problem !== undefined) throw invalid(`value: at ${value}, ${problem}`)
   return String(price)
 }
@@ -221,7 +223,7 @@ export function mustBeOfSubscribers({ name, per }: Counter): void {
 export function timeOf(
   key: string,
   text: string | undefined,
-  { tariff, localTime }: OverrideJudge,
+  { tariff, localTime }: Pick<OverrideJudge, 'tariff' | 'localTime'>,
 ): Millis | undefined {
   if (text === undefined) return undefined
   const zoned = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d)$/.test(text)

@@ -7,6 +7,7 @@ import { overrideKinds, type AccountStatus, type Identity, type IdentityType } f
 import { formatMoney } from '../units.js'
 import {
   addOverride,
+  currencyProblem,
   listOptIns,
   listOverrides,
   optIn,
@@ -310,13 +311,12 @@ interface CreateBody {
 async function createAccount(request: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const { accounts, clock } = services
   const body = request.body as CreateBody
-  const { currency: ours } = services.catalog()
-  if (body.currency !== ours) {
-    throw new Problem('currency-differs', `the catalog has prices in ${ours}, not in ${body.currency}`)
-  }
+  const { currency } = body
+  const problem = currencyProblem(currency, services.catalog())
+  if (problem !== undefined) throw new Problem('currency-differs', problem)
   // What exists is not changed: its own attributes decide what its new subscriber may buy.
   const before = await accounts.show(body.id)
-  const buyer = before?.extras ?? { attributes: body.attributes ?? {}, overrides: [] }
+  const buyer = { extras: before?.extras ?? { attributes: body.attributes ?? {}, overrides: [] }, currency }
   const offers = (body.subscriber?.offers ?? []).map(offer => ({
     offer,
     buckets: purchase(offer, buyer, clock.now(), services),
@@ -328,7 +328,7 @@ async function createAccount(request: RouteRequest, services: RouteServices): Pr
   const outcome = await accounts.create(
     {
       id: body.id,
-      currency: body.currency,
+      currency,
       creditLimit: moneyOf(body.creditLimit ?? '0'),
       status: body.status ?? 'active',
       attributes: body.attributes,
@@ -393,10 +393,10 @@ async function patchAccount({ params, body }: RouteRequest, services: RouteServi
 }
 
 async function findSubscriber({ params }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
-  const { accounts, tariff, clock } = services
+  const { accounts, clock } = services
   const found = await accounts.find(identityOf(params['type'] as IdentityType, params['value']!))
   if (!found) throw new Problem('not-found', 'no subscriber has this identity')
-  return ok({ subscriber: found.subscriber, account: viewOfAccount(found.account, tariff(), clock.now()) })
+  return ok({ subscriber: found.subscriber, account: viewOfAccount(found.account, services, clock.now()) })
 }
 
 interface RechargeBody {
@@ -481,14 +481,14 @@ async function releaseSession({ body }: RouteRequest, { accounts }: RouteService
 async function runImport({ body, contentType }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const chunks = limited(body as Readable)
   const { accounts, newBuckets, clock, isUnavailable } = services
-  const { currency, offers } = services.catalog()
+  const view = services.catalog()
   const report: ImportReport = await importRows(
     csvTypes.includes(contentType) ? readCsv(chunks) : readJsonLines(chunks),
     {
       accounts,
       newBuckets,
-      offers: offers.map(({ name }) => name),
-      currency,
+      offers: view.offers.map(({ name }) => name),
+      currencyProblem: currency => currencyProblem(currency, view),
       now: () => clock.now(),
       isUnavailable,
     },

@@ -7,15 +7,26 @@ import type { Catalog } from '../rating/catalog.js'
 import type { CatalogDiff } from '../rating/diff.js'
 import type { Micros, Millis } from '../units.js'
 
+/**
+ * What buying the offer now brings to an account in a currency; undefined when the catalog in use has no such offer. `refused`: why the
+ * money in it cannot be converted.
+ */
+export type BucketsOf = (
+  offer: string,
+  now: Millis,
+  currency: string,
+) => readonly NewBucket[] | { readonly refused: string } | undefined
+
 export interface AdminServices {
   readonly accounts: Accounts
-  /** What buying the offer now brings; undefined when the catalog in use has no such offer. */
-  readonly newBuckets: (offer: string, now: Millis) => readonly NewBucket[] | undefined
+  readonly newBuckets: BucketsOf
   readonly catalog: () => CatalogView
   /** The catalog in use itself: what an account may be given differently is judged by it. */
   readonly tariff: () => Catalog
-  /** Why a rate of the catalog could not be charged exactly at this price; undefined when it can. */
-  readonly priceProblem: (rate: string, price: Micros) => string | undefined
+  /** Why a rate of the catalog could not be charged exactly at this price in this currency; undefined when it can. */
+  readonly priceProblem: (rate: string, price: Micros, currency: string) => string | undefined
+  /** Where a counter of the catalog ends now for accounts of this currency; undefined: nowhere. */
+  readonly limitIn: (counter: string, currency: string) => bigint | undefined
   /** A date or time as the catalog's time zone shows it; undefined when the text is none. */
   readonly localTime: (text: string) => Millis | undefined
   readonly reload: () => Promise<ReloadOutcome>
@@ -63,6 +74,8 @@ export type RateOutcome =
 export interface CatalogView {
   readonly version: string
   readonly currency: string
+  /** Others that accounts may have: prices are converted for them. */
+  readonly exchanged: readonly string[]
   readonly offers: readonly OfferView[]
 }
 

@@ -4,6 +4,7 @@ import type { Account, Bucket, CounterValue, Extras, Override, Session } from '.
 import type { Catalog } from '../rating/catalog.js'
 import { formatMoney, type Millis } from '../units.js'
 import { writtenValue } from './overrides.js'
+import type { AdminServices } from './services.js'
 
 export interface AccountView {
   readonly id: string
@@ -124,8 +125,10 @@ export interface SessionView {
   }[]
 }
 
-/** @param catalog says what counters count and where they end */
-export function viewOfAccount(account: Account, catalog: Catalog, now: Millis): AccountView {
+/** What says what counters count and where they end. */
+export type Counting = Pick<AdminServices, 'tariff' | 'limitIn'>
+
+export function viewOfAccount(account: Account, counting: Counting, now: Millis): AccountView {
   const free = account.money + account.creditLimit - account.held - account.debt
   const { extras } = account
   return {
@@ -152,8 +155,8 @@ export function viewOfAccount(account: Account, catalog: Catalog, now: Millis): 
       subscriber,
     })),
     buckets: account.buckets.map(viewOfBucket),
-    counters: account.counters.map(counter => viewOfCounter(counter, extras, catalog, now)),
-    overrides: extras.overrides.map(override => viewOfOverride(override, catalog, now)),
+    counters: account.counters.map(counter => viewOfCounter(counter, account, counting, now)),
+    overrides: extras.overrides.map(override => viewOfOverride(override, counting.tariff(), now)),
     optIns: viewOfOptIns(extras, now),
   }
 }
@@ -189,13 +192,13 @@ function viewOfBucket(bucket: Bucket): BucketView {
 
 function viewOfCounter(
   { name, scope, value, held, period }: CounterValue,
-  extras: Extras,
-  catalog: Catalog,
+  { extras, currency }: Account,
+  { tariff, limitIn }: Counting,
   now: Millis,
 ): CounterView {
-  const counter = catalog.counters.get(name)
+  const counter = tariff().counters.get(name)
   const own = limitOf(extras, name, scope, now)
-  const limit = own === 'default' ? counter?.limit : own
+  const limit = own === 'default' ? limitIn(name, currency) : own
   const amount = (of: bigint): Amount => amountOf(counter?.unit, of)
   return {
     name,

@@ -153,6 +153,13 @@ export const exchangedCounter = (counter: Counter, exchange: Exchange): Counter 
     ? { ...counter, limit: given(counter.limit, exchange) }
     : counter
 
+/** Where a counter of the catalog ends at a time for accounts of a currency; undefined: nowhere. */
+export function limitIn(catalog: Catalog, name: string, currency: string, at: Millis): bigint | undefined {
+  const counter = catalog.counters.get(name)
+  const { exchange } = exchangeAt(catalog, currency, at)
+  return (counter && exchange ? exchangedCounter(counter, exchange) : counter)?.limit
+}
+
 /** What is granted of money. */
 export function exchangedGrant(grant: Grant, exchange: Exchange): Grant {
   const { amount, warn, rollover } = grant

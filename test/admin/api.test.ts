@@ -100,6 +100,39 @@ void t.test('an account is suspended and resumed; a terminated one stays so', as
   ])
 })
 
+void t.test('an account may have a currency that the catalog has exchange rates for', async t => {
+  const admin = await startAdmin(t)
+  const made = await admin.request('POST', '/v1/accounts', {
+    ...{ id: 'gwen', currency: 'GBP', balance: '3.00' },
+    subscriber: { msisdn: '447700900001', offers: ['gift'] },
+  })
+  t.match(made, { status: 201, body: { currency: 'GBP', money: '3.00' } })
+  // 5.00 / 1.15, rounded down.
+  t.match(made.body['buckets'], [{ name: 'bonus', amount: '4.347826' }])
+  const bought = await admin.request('POST', '/v1/accounts/gwen/subscriptions', { offer: 'gift', reference: 'g-2' })
+  t.equal(((bought.body['account'] as Record<string, unknown[]>)['buckets'] ?? []).length, 2)
+  const recharged = { amount: '1.00', currency: 'GBP', channel: 'voucher', reference: 'v-1' }
+  t.equal((await admin.request('POST', '/v1/accounts/gwen/recharges', recharged)).status, 201)
+  const refusals: [body: object, status: number, detail: RegExp][] = [
+    [
+      { id: 'ulf', currency: 'USD' },
+      409,
+      /^the catalog has prices in EUR, and exchange rates for GBP, JPY, none for USD; use EUR or GBP or JPY, or add USD to `exchange:` of the catalog$/,
+    ],
+    [{ id: 'gwen', currency: 'EUR' }, 409, /^account gwen exists with currency GBP$/],
+    [
+      { id: 'juno', currency: 'JPY', subscriber: { msisdn: '819012345678', offers: ['gift'] } },
+      422,
+      /^offer gift grants money: no exchange rate JPY at any time before 2098-12-31T23:00:00.000Z$/,
+    ],
+  ]
+  for (const [body, status, detail] of refusals) {
+    const reply = await admin.request('POST', '/v1/accounts', body)
+    t.match(reply, { status, body: { detail } })
+  }
+  t.equal((await admin.request('GET', '/v1/accounts/juno')).status, 404)
+})
+
 void t.test('what is refused has a stable type and says what to do', async t => {
   const admin = await startAdmin(t)
   await admin.request('POST', '/v1/accounts', anna)

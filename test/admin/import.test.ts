@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import t from 'tap'
+import { currencyProblem } from '../../src/admin/account-terms.js'
 import { importRows, type ImportServices } from '../../src/admin/import.js'
 import { columns, readCsv, readJsonLines, type Row } from '../../src/admin/rows.js'
 import { BalanceUnavailableError } from '../../src/balance/store.js'
@@ -128,9 +129,10 @@ class NotedAccounts {
 }
 const services = (accounts: NotedAccounts): ImportServices => ({
   accounts: accounts as unknown as Accounts,
-  newBuckets: offer => (offer === 'payg' ? [] : undefined),
+  newBuckets: (offer, _, currency) =>
+    offer === 'payg' ? (currency === 'JPY' ? { refused: 'no exchange rate' } : []) : undefined,
   offers: ['payg'],
-  currency: 'EUR',
+  currencyProblem: currency => currencyProblem(currency, { currency: 'EUR', exchanged: ['GBP', 'JPY'] }),
   now: () => 0,
   isUnavailable: error => error instanceof BalanceUnavailableError,
 })
@@ -155,10 +157,13 @@ void t.test('every bad row is reported with its line, the good ones are imported
       'carl,491705,,payg,1.00,EUR',
       'carl,491705,,payg,,EUR',
       'dora,"49"1706,,payg,1.00,EUR',
+      'emil,491707,,payg,1.00,GBP',
+      'fred,491708,,payg,1.00,JPY',
+      'gina,491709,,payg,1.00,eur',
     ),
     services(accounts),
   )
-  t.match(report, { rows: 15, created: 3, existing: 1, refused: 11 })
+  t.match(report, { rows: 18, created: 4, existing: 1, refused: 13 })
   t.notOk(report.stopped)
   const expected: [number, RegExp][] = [
     [4, /account anna is in line 2 already: leave balance empty/],
@@ -170,8 +175,13 @@ void t.test('every bad row is reported with its line, the good ones are imported
     [10, /7 fields, the header has 6/],
     [11, /balance "-1"/],
     [12, /balance "1.0000001"/],
-    [13, /currency "USD" is not the catalog's EUR/],
+    [
+      13,
+      /^the catalog has prices in EUR, and exchange rates for GBP, JPY, none for USD; use EUR or GBP or JPY, or add USD to `exchange:` of the catalog$/,
+    ],
     [16, /quote in the wrong place/],
+    [18, /^offer payg grants money: no exchange rate$/],
+    [19, /^currency "eur" is not three capital letters like EUR$/],
   ]
   t.same(
     report.errors.map(({ line }) => line),

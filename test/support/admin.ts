@@ -8,7 +8,9 @@ import type { NewBucket } from '../../src/balance/types.js'
 import { systemClock } from '../../src/clock.js'
 import { localInstant } from '../../src/rating/calendar.js'
 import type { Catalog } from '../../src/rating/catalog.js'
+import { limitIn } from '../../src/rating/exchange.js'
 import { readCatalog } from '../../src/rating/load.js'
+import { newBuckets } from '../../src/rating/match.js'
 import { units } from '../../src/units.js'
 import { startStore, type TestStore } from './store.js'
 
@@ -60,6 +62,13 @@ offers:
   vip-only: { rank: 20, eligible: { segment: [vip, staff] }, rules: [{ service: data, use: [data-cheap] }] }
   christmas: { rank: 30, sold: { from: 2099-12-01, until: 2100-01-01 }, rules: [{ service: data, use: [data-cheap] }] }
   old: { rank: 30, sold: { until: 2020-01-01 }, rules: [{ service: data, use: [data-cheap] }] }
+  gift:
+    rank: 40
+    grants: [{ bucket: bonus, unit: money, amount: '5.00', for: [data], expires: never }]
+    rules: [{ service: data, use: [data-cheap] }]
+exchange:
+  GBP: { from: 2026-01-01, rate: '1.15' }
+  JPY: { from: 2099-01-01, rate: '0.0061' }
 `
 
 function aTariff(): Catalog {
@@ -84,13 +93,16 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
   const catalog = aTariff()
   const services: AdminServices = {
     accounts: store.accounts,
-    newBuckets: (offer, now) => (catalog.offers.has(offer) ? (offer === 'bundle-5gb' ? [bucket(now)] : []) : undefined),
+    newBuckets: (offer, now, currency) =>
+      offer === 'bundle-5gb' ? [bucket(now)] : newBuckets(catalog, offer, now, currency),
     tariff: () => catalog,
     priceProblem: (_, price) => (price === 1n ? 'it would not be exact' : undefined),
+    limitIn: (counter, currency) => limitIn(catalog, counter, currency, Date.now()),
     localTime: text => localInstant(text, catalog.timezone),
     catalog: () => ({
       version: '3f2a',
       currency: 'EUR',
+      exchanged: ['GBP', 'JPY'],
       offers: [
         { name: 'bundle-5gb', rank: 10, buckets: ['data-5gb'] },
         { name: 'payg', rank: 100, buckets: [] },
