@@ -98,6 +98,7 @@ export const ratingRoutes: readonly Route[] = [
       account: accountId,
       subscriber,
       offers: { type: 'array', minItems: 1, maxItems: 20, items: word('Name of an offer') },
+      currency: word('Currency of the described account, default that of the catalog'),
       balance: word('Money of the described account, default 100.00'),
       creditLimit: word('How far below zero its money may go'),
       attributes,
@@ -149,7 +150,7 @@ async function checkCatalog({ body }: RouteRequest, { check }: RouteServices): P
 }
 
 async function diffCatalog({ body }: RouteRequest, { diff }: RouteServices): Promise<RouteAnswer> {
-  const outcome = await diff(textsOf((body ?? {})))
+  const outcome = await diff(textsOf(body ?? {}))
   if (outcome.status === 'refused') throw refused(outcome)
   return ok({ ...outcome.diff, text: outcome.text })
 }
@@ -191,15 +192,17 @@ async function subjectOf(body: RateBody, services: RouteServices): Promise<Rated
     account,
     subscriber: identity,
     offers,
+    currency,
     balance,
     creditLimit,
     attributes: ofAccount,
     subscriberAttributes,
   } = body
+  const described = { currency, balance, creditLimit, attributes: ofAccount, subscriberAttributes }
   const named = [account, identity, offers].filter(each => each !== undefined).length
   if (named !== 1) throw new Problem('invalid-request', 'name one of account, subscriber and offers')
-  if (offers) return { described: { offers, balance, creditLimit, attributes: ofAccount, subscriberAttributes } }
-  for (const [key, value] of Object.entries({ balance, creditLimit, attributes: ofAccount, subscriberAttributes }))
+  if (offers) return { described: { offers, ...described } }
+  for (const [key, value] of Object.entries(described))
     if (value !== undefined)
       throw new Problem('invalid-request', `${key} goes with offers: an account that exists has its own`)
   if (identity !== undefined) return ownerOf(identity, services)

@@ -8,6 +8,7 @@ interface RateOptions extends Options {
   readonly account?: string
   readonly subscriber?: string
   readonly offer?: readonly string[]
+  readonly currency?: string
   readonly balance?: string
   readonly creditLimit?: string
   readonly attribute?: readonly string[]
@@ -35,6 +36,7 @@ export function addRateCommands(program: Command, ctl: Ctl): void {
     .option('--subscriber <identity>', 'whose: an MSISDN, imsi:… or nai:…')
     .option('--account <id>', 'whose, where the account has one subscriber')
     .option('--offer <name...>', 'of an account that is only described: its offers')
+    .option('--currency <code>', 'its currency, that of the catalog when absent')
     .option('--balance <amount>', 'its money, 100.00 when absent')
     .option('--credit-limit <amount>', 'how far below zero its money may go')
     .option('--attribute <key=value...>', 'its attributes')
@@ -55,8 +57,8 @@ Amounts with their unit: 5MB, 90s, 3 (events), 12.50 (money).
     )
     .action(
       async (service: string, amount: string, options: RateOptions & { readonly identifier?: readonly string[] }) => {
-        const { account, subscriber, offer, balance, creditLimit, attribute, at, over, group, plmn, called, apn, rat } =
-          options
+        const { account, subscriber, offer, currency, balance, creditLimit, attribute } = options
+        const { at, over, group, plmn, called, apn, rat } = options
         if ([account, subscriber, offer].filter(each => each !== undefined).length !== 1)
           throw usage('name one of --subscriber, --account and --offer')
         const rated = await call<Rated>(options, 'POST', '/v1/rate', {
@@ -64,6 +66,7 @@ Amounts with their unit: 5MB, 90s, 3 (events), 12.50 (money).
             account,
             subscriber,
             offers: offer,
+            currency,
             balance,
             creditLimit,
             service,

@@ -215,7 +215,10 @@ class EntryWords {
     const text = [...programs.flatMap(each => this.programText(each, programs.length > 1 ? line.switch : undefined))]
     if (programs.length === 0 && line.rule !== undefined)
       text.push(`rule ${line.rule} (its description is no longer kept)`)
-    if (line.why !== undefined) text.push(`no rule matches: ${line.why}`)
+    if (line.why !== undefined) {
+      const unpriced = programs.some(({ noExchange }) => noExchange !== undefined)
+      text.push(unpriced ? `prices cannot be converted: ${line.why}` : `no rule matches: ${line.why}`)
+    }
     if (used > 0) {
       const total = line.total === undefined ? '' : `; ${amount(line.total)} of the session so far`
       text.push(`reported ${amount(used)}${total}`)
@@ -293,7 +296,7 @@ class EntryWords {
   }
 
   private programText(program: ProgramDescription & { readonly id: string }, switchAt: number | undefined): string[] {
-    const { rules, rate, unfit } = program
+    const { rules, rate, unfit, exchange } = program
     const [first] = this.programsOf(this.entry.lines.find(({ program: term }) => term?.includes(program.id))?.program)
     const side = switchAt === undefined ? '' : `${first?.id === program.id ? 'before' : 'from'} ${instant(switchAt)}: `
     return [
@@ -308,6 +311,7 @@ class EntryWords {
             `${side}the account has an override: rate ${rate.insteadOf} is ` +
               (rate.insteadOf === rate.name ? rate.words : `${rate.name} (${rate.words})`),
           ]),
+      ...(exchange === undefined ? [] : [`${side}prices are converted: ${exchangeText(exchange)}`]),
       ...(unfit ?? []).map(
         ({ name, fails }) => `${side}bucket ${name} is not for this: its condition ${fails} does not hold`,
       ),
@@ -528,6 +532,9 @@ function outcomeText(outcome: string | undefined): string {
       return ''
   }
 }
+
+/** `USD 0.92` → `1 USD = 0.92 of the catalog's currency`. */
+const exchangeText = (exchange: string): string => `1 ${exchange.replace(' ', ' = ')} of the catalog's currency`
 
 function factsOf({ line, zone, destination, apn, rat, when, exchange }: LedgerLine): Record<string, string> {
   const [group = '-', identifiers] = line.split('/')

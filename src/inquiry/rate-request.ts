@@ -4,6 +4,7 @@ import { durationHint, hintForSize, parseDuration, parseSize } from '../config/q
 import { meant } from '../config/yaml.js'
 import { localInstant } from '../rating/calendar.js'
 import { ratTypes, type Catalog } from '../rating/catalog.js'
+import { accepts } from '../rating/exchange.js'
 import { formatAmount, lineLimit, micros, parseMoney, type Millis, type UnitType } from '../units.js'
 
 /** As it is written; `amount` with its unit: 5MB, 90s, 3, 12.50. */
@@ -25,6 +26,8 @@ export interface UseWords {
 /** An account that is only described. */
 export interface AccountWords {
   readonly offers: readonly string[]
+  /** Default: the catalog's. */
+  readonly currency?: string | undefined
   /** Default 100.00. */
   readonly balance?: string | undefined
   readonly creditLimit?: string | undefined
@@ -75,8 +78,14 @@ export function readAccount(catalog: Catalog, words: AccountWords): QuotedAccoun
       throw new RequestProblem(`${key}: \`${text}\` is not an amount of money; write it like 5.00`)
     return amount
   }
+  const { currency = catalog.currency } = words
+  if (!accepts(catalog, currency)) {
+    const known = [catalog.currency, ...catalog.exchange.keys()]
+    throw new RequestProblem(`currency: the catalog has no exchange rate \`${currency}\`; known: ${known.join(', ')}`)
+  }
   return {
     offers: words.offers,
+    currency,
     balance: money('balance', words.balance ?? defaultBalance),
     creditLimit: money('creditLimit', words.creditLimit ?? '0.00'),
     attributes: new Map(Object.entries(words.attributes ?? {})),
