@@ -3,7 +3,8 @@
  * calendars, zones, destinations, services (scope N3). What the two compare is what they say, not how it is written.
  */
 import { formatAmount, formatMoney } from '../units.js'
-import type { Calendar, Catalog, Counter, Offer, Rate, Rule, Service } from './catalog.js'
+import type { Calendar, Catalog, Counter, ExchangeRate, Offer, Rate, Rule, Service } from './catalog.js'
+import { formatExchangeRate } from './exchange.js'
 import { canonicalText } from './load-version.js'
 import { priceInWords } from './price.js'
 import {
@@ -60,7 +61,7 @@ export interface OfferDiff {
 export interface CatalogDiff {
   readonly from: string
   readonly to: string
-  /** Of the catalog as a whole: time zone, low balance. */
+  /** Of the catalog as a whole: time zone, low balance, exchange rates. */
   readonly settings: readonly Change[]
   readonly offers: readonly OfferDiff[]
   readonly things: readonly ThingDiff[]
@@ -92,7 +93,7 @@ export function diffCatalogs(
     })
     return changes.length + through.length === 0 ? [] : [{ ...known, is: 'changed', changes, through }]
   })
-  const settings = fieldChanges(settingsOf(before), settingsOf(after))
+  const settings = [...fieldChanges(settingsOf(before), settingsOf(after)), ...exchangeChanges(before, after)]
   return { from: before.version, to: after.version, settings, offers, things }
 }
 
@@ -113,7 +114,8 @@ export function priceJumps(before: Catalog, after: Catalog, percent: number): st
       return `${place}offer ${name}: ${changeText(change)}; ${hint}`
     }),
   )
-  return [...ofRates, ...ofOffers]
+  const ofExchange = diff.settings.filter(isJump).map(change => `${changeText(change)}; ${hint}`)
+  return [...ofExchange, ...ofRates, ...ofOffers]
 }
 
 /** Where a rate is used first. */
@@ -175,6 +177,32 @@ function fieldChanges(before: Fields, after: Fields, prefix = ''): Change[] {
     const [from, to] = [before[name], after[name]]
     if (from === to) return []
     return [{ what: prefix + name, ...(from !== undefined && { from }), ...(to !== undefined && { to }) }]
+  })
+}
+
+/** At each date of either, by what prices are converted from then on; a rate that is written again changes nothing. */
+function exchangeChanges(before: Catalog, after: Catalog): Change[] {
+  const currencies = new Set([...before.exchange.keys(), ...after.exchange.keys()])
+  return [...currencies].sort().flatMap(currency => {
+    const [old = [], now = []] = [before.exchange.get(currency), after.exchange.get(currency)]
+    const dates = [...new Set([...old, ...now].map(({ from }) => from))].sort((a, b) => a - b)
+    const rateAt = (rates: readonly ExchangeRate[], at: number): Priced | undefined => {
+      const rate = rates.findLast(({ from }) => from <= at)?.rate
+      return rate === undefined ? undefined : { text: formatExchangeRate(rate), value: Number(rate) }
+    }
+    return dates.flatMap((date): Change[] => {
+      const [from, to] = [rateAt(old, date), rateAt(now, date)]
+      if (from?.text === to?.text) return []
+      const percent = percentOf(from, to)
+      return [
+        {
+          what: `exchange rate ${currency} from ${instantInWords(date)}`,
+          ...(from && { from: from.text }),
+          ...(to && { to: to.text }),
+          ...(percent !== undefined && { percent }),
+        },
+      ]
+    })
   })
 }
 

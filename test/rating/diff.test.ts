@@ -203,3 +203,53 @@ void t.test('a price that jumps is told with its rule, in both directions, above
   t.match(priceJumps(changed({ ", setup: '0.05'": '' }), before, 20), [/setup: 0.00 → 0.05, it cost nothing before/])
   t.end()
 })
+
+void t.test('exchange rates are compared by what is in force, and told when they jump', t => {
+  const by = (exchange: string): Catalog => read(`${base}exchange: ${exchange}\n`)
+  const one = by("{ USD: [{ from: 2026-01-01, rate: '0.92' }, { from: 2026-12-01, rate: '0.95' }] }")
+  const table: [from: Catalog, to: Catalog, expect: string[]][] = [
+    [
+      before,
+      one,
+      ['exchange rate USD from 2025-12-31T23:00Z: new, 0.92', 'exchange rate USD from 2026-11-30T23:00Z: new, 0.95'],
+    ],
+    [
+      one,
+      before,
+      [
+        'exchange rate USD from 2025-12-31T23:00Z: gone, was 0.92',
+        'exchange rate USD from 2026-11-30T23:00Z: gone, was 0.95',
+      ],
+    ],
+    [
+      one,
+      by(
+        "{ USD: [{ from: 2026-01-01, rate: '0.920' }, { from: 2026-06-01, rate: '0.92' }, { from: 2026-12-01, rate: '0.969' }] }",
+      ),
+      ['exchange rate USD from 2026-11-30T23:00Z: 0.95 → 0.969, +2 %'],
+    ],
+    [
+      one,
+      by(
+        "{ USD: [{ from: 2026-01-01, rate: '0.92' }, { from: 2026-06-01, rate: '9.2' }, { from: 2026-12-01, rate: '0.95' }] }",
+      ),
+      ['exchange rate USD from 2026-05-31T22:00Z: 0.92 → 9.20, +900 %'],
+    ],
+  ]
+  for (const [from, to, expect] of table)
+    t.same(
+      diffText(diffCatalogs(from, to, undefined)).slice(1),
+      expect.map(each => `  ${each}`),
+    )
+  t.same(
+    table.map(([from, to]) => priceJumps(from, to, 20)),
+    [
+      [],
+      [],
+      [],
+      ['exchange rate USD from 2026-05-31T22:00Z: 0.92 → 9.20, +900 %; more than 20 %; if it is meant, go on'],
+    ],
+  )
+  t.not(one.version, before.version)
+  t.end()
+})
