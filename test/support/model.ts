@@ -2,17 +2,23 @@
  * The balance engine as the semantics say it, on bigint and plain objects, with no Redis and no packed state: the oracle of
  * test/balance/model.test.ts. Section numbers are those of the semantics. It keeps every answer and every number, derives what is held
  * from the open grants, and searches what is affordable instead of computing it: slow, and easy to check against the text.
+ *
+ * Not decided here: quota sizes that adapt (a size is fixed), and whole-volume tiers whose counter others hold units on. There a price may
+ * fall and rise with the use of others, so that only promises can be checked: the hold covers, and funds are never exceeded.
  */
 import { exactLimit, lineLimit, type UnitType } from '../../src/units.js'
-
-/** Micros for `per` units, in steps of `step`, after `first` units at once. */
-export interface ModelRate {
-  readonly id: string
-  readonly amount: bigint
-  readonly per: bigint
-  readonly step: bigint
-  readonly first: bigint
-}
+import {
+  bends,
+  ceilDiv,
+  largest,
+  largestOfAll,
+  max,
+  min,
+  move,
+  type ModelRate,
+  type ModelRun,
+  type Move,
+} from './model-price.js'
 
 export interface ModelProgram {
   readonly id: string
@@ -20,18 +26,59 @@ export interface ModelProgram {
   readonly unit: UnitType
   /** Seconds. */
   readonly validity: number
-  readonly buckets: readonly string[]
+  readonly quota: { readonly size: bigint; readonly min: bigint; readonly max: bigint }
+  /** Buckets that pay before the rate, and after it. */
+  readonly before: readonly ModelDraw[]
   readonly rate: ModelRate | undefined
+  readonly after: readonly ModelDraw[]
+  /** Money buckets that pay the rate before `main`. */
+  readonly money: readonly string[]
+  readonly counters: readonly ModelCounter[]
   readonly code: number
+}
+
+/** Each started `each` units of the service take `takes` of the bucket. */
+export interface ModelDraw {
+  readonly name: string
+  readonly each: bigint
+  readonly takes: bigint
+}
+
+export interface ModelCounter {
+  readonly name: string
+  /** Used units; micros charged; billed units of the rate whose tiers stand on it. */
+  readonly what: 'used' | 'money' | 'tiers'
+  readonly then: 'stop' | 'free' | 'tell'
+  readonly per: 'account' | 'subscriber'
+  readonly limit: bigint | undefined
+  /** Percents of the limit. */
+  readonly steps: readonly number[]
+}
+
+/** A program, and the one that follows it at a tariff switch. */
+export interface ModelTerms {
+  readonly program: ModelProgram
+  readonly next?: { readonly at: number; readonly program: ModelProgram } | undefined
 }
 
 export interface ModelBucket {
   readonly id: string
   readonly name: string
+  readonly money: boolean
   readonly priority: number
+  readonly paid: boolean
+  readonly blocker: boolean
+  /** Not usable before; 0: always. */
+  readonly from: number
   /** 0: never. */
-  readonly ends: number
+  ends: number
+  /** It ends so long after its first use; 0: it does not depend on that. */
+  readonly life: number
+  /** Amounts left that are told of. */
+  readonly warn: readonly bigint[]
   amount: bigint
+  /** It was swept away after its end, also for what was used before that and is reported late. */
+  gone: boolean
 }
 
 export interface ModelAccount {
@@ -43,17 +90,31 @@ export interface ModelAccount {
   /** Entries in the ledger. */
   entries: number
   readonly buckets: ModelBucket[]
+  /** When they ended before the request that is being decided: a life that it begins orders them from the next one on. */
+  endsBefore: ReadonlyMap<string, number>
+  /** By `name.scope`; scope is a subscriber, or 0. */
+  readonly counters: Map<string, { value: bigint; period: number }>
 }
 
-interface Grant {
+/** What is kept of balances and counters: amounts by bucket and by counter, and of `main`. */
+interface Holds {
+  readonly buckets: ReadonlyMap<string, bigint>
+  readonly main: bigint
+  readonly counters: ReadonlyMap<string, bigint>
+}
+
+interface Grant extends Holds {
   readonly by: number
   readonly units: bigint
-  readonly program: ModelProgram
+  readonly terms: ModelTerms
+  readonly sides: readonly Rated[]
   until: number
-  heldMoney: bigint
-  /** Units of the grant that the rate pays. */
-  rated: bigint
-  heldUnits: { readonly bucket: string; readonly units: bigint }[]
+}
+
+/** Units that a bucket has carried of a line, and what it gave for them. */
+interface Drawn {
+  readonly n: bigint
+  readonly taken: bigint
 }
 
 export interface ModelLine {
@@ -61,11 +122,15 @@ export interface ModelLine {
   /** The highest number that decided about the grant. */
   decidedBy: number
   /** Of the last grant, for late reports. */
-  program: ModelProgram | undefined
+  terms: ModelTerms | undefined
   used: bigint
   charged: bigint
+  /** What money caps made free of the runs' prices. */
+  waived: bigint
   /** In the order of first use; the first one opens the line. */
-  readonly runs: { readonly rate: ModelRate; n: bigint }[]
+  readonly runs: (ModelRun & { readonly rate: ModelRate })[]
+  /** By bucket. */
+  readonly drawn: Map<string, Drawn>
   /** The old runs are forgotten: no run opens the line. */
   readonly lost: boolean
 }
@@ -94,6 +159,25 @@ export interface ModelSession {
   readonly lines: Map<string, ModelLine>
 }
 
+export interface ModelUsed {
+  readonly unsplit: bigint
+  readonly before: bigint
+  readonly after: bigint
+  readonly indeterminate: bigint
+}
+
+export interface ModelPart {
+  readonly key: string
+  readonly used: ModelUsed
+  /** `any`: as much as the quota says. */
+  readonly asked: bigint | 'any' | undefined
+  readonly threshold: boolean
+  readonly now: ModelProgram
+  readonly next?: { readonly at: number; readonly program: ModelProgram } | undefined
+  /** Before its switch, for seconds on a line without a grant. */
+  readonly prev?: { readonly at: number; readonly program: ModelProgram } | undefined
+}
+
 export interface ModelRequest {
   readonly type: 'I' | 'U' | 'T'
   readonly number: number
@@ -107,13 +191,16 @@ export interface ModelRequest {
   readonly past: boolean
   /** The programs were made for an old profile. */
   readonly moved: boolean
-  readonly lines: readonly {
-    readonly key: string
-    readonly used: bigint
-    readonly wanted: bigint | undefined
-    readonly threshold: boolean
-    readonly program: ModelProgram
+  /** Periods in force at `at`. */
+  readonly counters: readonly {
+    readonly name: string
+    readonly start: number
+    readonly end: number
+    readonly limit: bigint | undefined | 'default'
   }[]
+  /** Amounts of `main` that are told of. */
+  readonly lowBalance: readonly bigint[]
+  readonly lines: readonly ModelPart[]
 }
 
 export interface ModelAnswer {
@@ -128,11 +215,20 @@ export interface ModelAnswer {
 }
 
 export type ModelOutcome =
-  | { readonly line: string; readonly is: 'granted' | 'free'; readonly units: bigint; readonly final: boolean }
+  | {
+      readonly line: string
+      readonly is: 'granted' | 'free'
+      readonly units: bigint
+      readonly final: boolean
+      readonly switchAt: number | undefined
+    }
   | { readonly line: string; readonly is: 'exhausted' | 'unrated' | 'booked' }
   | { readonly line: string; readonly is: 'denied'; readonly code: number }
 
 export type ModelReply = ModelAnswer | string
+
+/** `counter day-roaming.1 80`, `bucket 3-1 1000000`, `money main 1000000` */
+export type ModelEvent = string
 
 /** Times in ms, as the configuration has them. */
 export interface ModelTimes {
@@ -140,43 +236,76 @@ export interface ModelTimes {
   readonly defaultValidityMs: number
 }
 
-/** What n units of one run cost (section 4): whole steps after the first units, rounded once, up. */
-export function costOf(rate: ModelRate, n: bigint, opens: boolean): bigint {
-  const first = opens ? rate.first : 0n
-  const billable = n === 0n ? 0n : n <= first ? first : first + ceilDiv(n - first, rate.step) * rate.step
-  return ceilDiv(billable * rate.amount, rate.per)
+/** What one side of a grant would hold, and of how many units. */
+interface Fill extends Holds {
+  readonly units: bigint
+  readonly sides: readonly Rated[]
 }
 
-const ceilDiv = (a: bigint, b: bigint): bigint => (a + b - 1n) / b
-const min = (a: bigint, b: bigint): bigint => (a < b ? a : b)
-const max = (a: bigint, b: bigint): bigint => (a > b ? a : b)
-
-/** The most of `wanted` units after n that cost at most `funds`: by search, F never falls. */
-function affordable(rate: ModelRate, n: bigint, opens: boolean, funds: bigint, wanted: bigint): bigint {
-  if (wanted <= 0n) return 0n
-  const paid = costOf(rate, n, opens)
-  let low = 0n
-  let high = wanted
-  while (low < high) {
-    const middle = (low + high + 1n) / 2n
-    if (costOf(rate, n + middle, opens) - paid <= funds) low = middle
-    else high = middle - 1n
-  }
-  return low
+/** Of one side: the units that its rate pays, what they would cost, and what it would take of buckets. */
+interface Rated {
+  readonly units: bigint
+  readonly cost: bigint
+  readonly buckets: ReadonlyMap<string, bigint>
 }
+
+/** A report's units that go to one program. */
+interface Side {
+  readonly program: ModelProgram
+  readonly units: bigint
+  /** They were used before this switch. */
+  readonly until?: number
+}
+
+/** What a line's decision stands on. */
+interface Scope {
+  readonly request: ModelRequest
+  readonly account: ModelAccount
+  /** A side of a tariff switch: usage before it, or a hold for usage after it. What a counter's period begins with ends the one before. */
+  readonly before?: number
+  readonly after?: number
+}
+
+const nothingUsed: ModelUsed = { unsplit: 0n, before: 0n, after: 0n, indeterminate: 0n }
+const totalOf = ({ unsplit, before, after, indeterminate }: ModelUsed): bigint =>
+  unsplit + before + after + indeterminate
 
 export class Model {
   accounts = new Map<string, ModelAccount>()
   sessions = new Map<string, ModelSession>()
   /** Sessions of which a mark is left: last number and account. */
   marks = new Map<string, { number: number; account: string }>()
+  /** Of the last charge. */
+  events: ModelEvent[] = []
   private references = new Map<string, { account: string; amount: bigint; reply: string }>()
+  /** Counters of a new period that the request began; their old one takes what was used before a switch until the request ends. */
+  private restarted = new Map<string, { value: bigint; period: number }>()
+  /** Counters that the request moved: where they stood, and what tells of them. */
+  private moved = new Map<string, { key: string; from: bigint; to: bigint; limit: bigint; steps: readonly number[] }>()
 
   constructor(private readonly times: ModelTimes) {}
 
-  /** One CCR. What is thrown away on a refusal that changes nothing is put back by `atomically`. */
+  /** One CCR. What is answered in words, other than a noted unknown session, changed nothing. */
   charge(request: ModelRequest, keptLonger = false): ModelReply {
-    return this.atomically(() => this.decide(request, keptLonger))
+    const account = this.accounts.get(request.account)
+    const session = this.sessions.get(request.session)
+    const saved = { account: account && copyAccount(account), session: session && copySession(session) }
+    this.events = []
+    this.moved.clear()
+    if (account) account.endsBefore = new Map(account.buckets.map(({ id, ends }) => [id, ends]))
+    this.restarted.clear()
+    const reply = this.decide(request, keptLonger)
+    const changesNothing =
+      typeof reply === 'string' ? reply !== 'unknown_session' : ['again', 'mismatch', 'old'].includes(reply.how)
+    if (changesNothing) {
+      if (saved.account) this.accounts.set(request.account, saved.account)
+      if (saved.session) this.sessions.set(request.session, saved.session)
+      else this.sessions.delete(request.session)
+    } else if (account && saved.account) {
+      for (const [key, counter] of this.restarted) account.counters.set(key, counter)
+      this.events = this.crossed(saved.account, account, request)
+    }
+    return reply
   }
 
   recharge(account: string, amount: bigint, reference: string): string {
@@ -227,8 +356,10 @@ export class Model {
   expireBucket(account: string, id: string, now: number): void {
     const a = this.accounts.get(account)!
     const bucket = a.buckets.find(b => b.id === id)!
-    if (bucket.ends === 0 || bucket.ends > now || this.freeUnits(a, bucket) === 0n) return
-    bucket.amount = this.heldUnits(a, bucket)
+    if (bucket.ends === 0 || bucket.ends > now) return
+    bucket.gone = this.heldOf(a, bucket) === 0n
+    if (this.freeOf(a, bucket) === 0n) return
+    bucket.amount = this.heldOf(a, bucket)
     a.entries++
   }
 
@@ -245,18 +376,20 @@ export class Model {
     return Math.min(session.until, ...[...session.lines.values()].flatMap(({ grant }) => (grant ? [grant.until] : [])))
   }
 
-  heldMoney(account: ModelAccount): bigint {
-    return this.grantsOf(account).reduce((sum, grant) => sum + grant.heldMoney, 0n)
+  heldMain(account: ModelAccount): bigint {
+    return this.grantsOf(account).reduce((sum, grant) => sum + grant.main, 0n)
   }
 
-  heldUnits(account: ModelAccount, bucket: ModelBucket): bigint {
-    return this.grantsOf(account)
-      .flatMap(grant => grant.heldUnits)
-      .reduce((sum, hold) => (hold.bucket === bucket.id ? sum + hold.units : sum), 0n)
+  heldOf(account: ModelAccount, bucket: ModelBucket): bigint {
+    return this.grantsOf(account).reduce((sum, { buckets }) => sum + (buckets.get(bucket.id) ?? 0n), 0n)
+  }
+
+  heldOn(account: ModelAccount, counter: string): bigint {
+    return this.grantsOf(account).reduce((sum, { counters }) => sum + (counters.get(counter) ?? 0n), 0n)
   }
 
   private decide(request: ModelRequest, keptLonger: boolean): ModelReply {
-    const { type, number, now, at } = request
+    const { type, number, now } = request
     let session = this.sessions.get(request.session)
     if (session && session.account !== request.account) return 'other_account'
 
@@ -282,14 +415,14 @@ export class Model {
     if (request.moved) return 'moved'
     if (request.past && (type === 'I' || resumed)) return 'expired'
     if (!session && !marked && type !== 'I') {
-      if (request.lines.some(line => line.used > 0n)) account.entries++
+      if (request.lines.some(({ used }) => totalOf(used) > 0n)) account.entries++
       return 'unknown_session'
     }
     const late = marked || (session !== undefined && !session.open && type !== 'I')
     const barred = account.status !== 'active'
     const wasOpen = session?.open ?? false
     const before = session ? lastNumber(session) : marked ? mark.number : number - 1
-    const unchanged = structuredClone(session)
+    const unchanged = session && copySession(session)
     session ??= {
       account: request.account,
       subscriber: request.subscriber,
@@ -303,22 +436,27 @@ export class Model {
       until: 0,
       lines: new Map(),
     }
+    const scope: Scope = { request, account }
     const lines = request.lines.map(part => {
       const line = session.lines.get(part.key) ?? newLine(late && session.lost)
       const { grant } = line
-      const used = resumed ? 0n : part.used
+      const used = resumed ? nothingUsed : part.used
+      const units = totalOf(used)
+      const now: ModelTerms = { program: part.now, next: part.next }
       return {
         ...part,
         line,
         used,
+        units,
+        terms: now,
         stale: number < line.decidedBy,
-        under: late ? (line.program ?? part.program) : (grant?.program ?? part.program),
-        rest: part.threshold && grant ? max(0n, grant.units - used) : 0n,
+        under: (late ? line.terms : grant?.terms) ?? presentTerms(part),
+        rest: part.threshold && grant ? max(0n, grant.units - units) : 0n,
         standing: grant,
       }
     })
-    for (const { key, line, used, program } of lines) {
-      if (line.used + used > lineLimit[program.unit]) return `too_large ${key}`
+    for (const { key, line, units, now } of lines) {
+      if (line.used + units > lineLimit[now.unit]) return `too_large ${key}`
     }
 
     // Step 3: every report, before any grant. From here on the lines are the session's, also for what is held.
@@ -326,7 +464,7 @@ export class Model {
     const [chargedBefore, debtBefore] = [session.charged, account.debt]
     for (const part of lines) {
       session.lines.set(part.key, part.line)
-      this.report(account, session, part.line, part.under, part.used, at, now)
+      this.report(scope, session, part.line, sidesOf(scope, part.line, part.under, part.used, this))
     }
     if (wasOpen && (type !== 'U' || barred)) {
       const named = new Set(lines.map(({ key }) => key))
@@ -340,56 +478,68 @@ export class Model {
     const stays = !late && !barred && type !== 'T'
     const granting = stays && !request.past
     for (const part of lines) {
-      const { line, standing, program, rest, wanted } = part
+      const { line, standing, terms, rest, asked } = part
       if (part.stale) {
         // It keeps its size, also where funds do not cover it any more.
         if (stays && standing) {
-          const hold = this.hold(account, line, standing.program, standing.units, standing.by, at)
+          const hold = this.hold(scope, line, standing.terms, standing.units, standing.by)
           line.grant = { ...hold, units: standing.units }
         }
-      } else if (granting && rest > 0n && wanted !== undefined && program.kind === 'pay') {
-        line.grant = this.hold(account, line, program, rest, number, at)
+      } else if (granting && rest > 0n && asked !== undefined && terms.program.kind === 'pay') {
+        line.grant = this.hold(scope, line, terms, rest, number)
       }
     }
     const outcomes: ModelOutcome[] = lines.map(part => {
-      const { key, line, program, wanted, rest } = part
+      const { key, line, terms, asked, rest, under, units } = part
+      const unrated = units > 0n && under.program.kind === 'unrated'
+      const { program } = terms
       if (part.stale) {
         return line.grant
-          ? { line: key, is: 'granted', units: line.grant.units, final: false }
-          : { line: key, is: 'booked' }
+          ? { line: key, is: 'granted', units: line.grant.units, final: false, switchAt: line.grant.terms.next?.at }
+          : { line: key, is: unrated ? 'unrated' : 'booked' }
       }
       line.decidedBy = number
       line.grant = undefined
-      if (!granting || wanted === undefined) return { line: key, is: 'booked' }
-      const most = min(wanted, lineLimit[program.unit] - line.used)
+      // Usage that no rule rates is told, also where nothing is asked for.
+      if (!granting || asked === undefined) return { line: key, is: unrated ? 'unrated' : 'booked' }
       switch (program.kind) {
         case 'deny':
           return { line: key, is: 'denied', code: program.code }
         case 'unrated':
           return { line: key, is: 'unrated' }
-        case 'free':
+        case 'free': {
           if (program.code !== 0) return { line: key, is: 'denied', code: program.code }
-          if (most > 0n)
-            line.grant = { by: number, units: most, program, until: 0, heldMoney: 0n, rated: 0n, heldUnits: [] }
-          return { line: key, is: 'free', units: most, final: false }
+          const most = min(
+            asked === 'any' ? program.quota.max : asked,
+            program.quota.max,
+            lineLimit[program.unit] - line.used,
+          )
+          if (most > 0n) line.grant = { ...noHold, by: number, units: most, terms, sides: [], until: 0 }
+          return { line: key, is: 'free', units: most, final: false, switchAt: terms.next?.at }
+        }
         case 'pay': {
-          const hold = this.hold(account, line, program, rest + wanted, number, at)
+          const { quota } = program
+          const size = max(quota.min, asked === 'any' ? quota.size : min(asked, quota.size))
+          const hold = this.hold(scope, line, terms, rest + size, number)
           const units = hold.units - rest
-          if (units <= 0n) return { line: key, is: 'exhausted' }
+          if (units <= 0n) {
+            line.grant = undefined
+            return { line: key, is: 'exhausted' }
+          }
           line.grant = { ...hold, units }
-          return { line: key, is: 'granted', units, final: false }
+          return { line: key, is: 'granted', units, final: false, switchAt: terms.next?.at }
         }
       }
     })
     // Step 6: what is final, with all grants made; and when holds and session end.
     const answered = outcomes.map((outcome, i): ModelOutcome => {
-      const { line } = lines[i]!
+      const { line, stale, rest } = lines[i]!
       const { grant } = line
       if (!grant) return outcome
-      line.program = grant.program
-      grant.until = now + this.times.silence * grant.program.validity * 1000
-      if (outcome.is !== 'granted' || grant.program.kind !== 'pay') return outcome
-      return { ...outcome, final: this.nothingLeft(account, line, grant, lines[i]!.stale ? 0n : lines[i]!.rest, at) }
+      line.terms = grant.terms
+      grant.until = now + this.times.silence * grant.terms.program.validity * 1000
+      if (outcome.is !== 'granted' || grant.terms.program.kind !== 'pay') return outcome
+      return { ...outcome, final: this.nothingLeft(scope, line, grant, stale ? 0n : rest) }
     })
 
     const failed = answered.filter(({ is }) => is === 'denied' || is === 'unrated' || is === 'exhausted').length
@@ -418,18 +568,19 @@ export class Model {
     const nothingToKeep =
       !wasOpen &&
       (outcome === 'refused' || (outcome === 'barred' && type === 'I')) &&
-      lines.every(({ used }) => used === 0n)
+      lines.every(({ units }) => units === 0n)
     if (nothingToKeep) {
       if (unchanged) this.sessions.set(request.session, unchanged)
       else this.sessions.delete(request.session)
       return reply
     }
     session.answers.set(number, { content: request.content, reply })
+    if (type === 'I') session.lost = false
     if (ends) session.open = false
     else if (!late) {
       if (type === 'I') session.validityMs = 0
       for (const { line } of lines) {
-        if (line.grant) session.validityMs = Math.max(session.validityMs, line.grant.program.validity * 1000)
+        if (line.grant) session.validityMs = Math.max(session.validityMs, line.grant.terms.program.validity * 1000)
       }
       session.open = true
       session.silent = false
@@ -439,128 +590,402 @@ export class Model {
     return reply
   }
 
-  /** Section 6. */
-  private report(
-    account: ModelAccount,
-    session: ModelSession,
-    line: ModelLine,
-    program: ModelProgram,
-    units: bigint,
-    at: number,
-    now: number,
-  ): void {
+  /** Section 6. The units before a tariff switch come first. */
+  private report(whole: Scope, session: ModelSession, line: ModelLine, sides: readonly Side[]): void {
+    const { account, request } = whole
     const { grant } = line
-    line.used += units
-    let rest = units
-    // 1. What the line holds: buckets, then the held money as far as it reaches.
-    for (const hold of grant?.heldUnits ?? []) {
-      const count = min(rest, hold.units)
-      account.buckets.find(b => b.id === hold.bucket)!.amount -= count
-      rest -= count
+    const parts = sides.map(({ program, units, until }) => {
+      const scope: Scope = until === undefined ? whole : { ...whole, before: until }
+      line.used += units
+      // What goes above a limit may cost nothing; it is the end of what is reported.
+      let rest = units
+      for (const counter of program.counters) {
+        if (counter.what !== 'used') continue
+        const { value } = this.standing(scope, program, counter)
+        const limit = limitOf(counter, request)
+        if (counter.then === 'free' && limit !== undefined) rest = min(rest, max(0n, limit - value))
+        this.count(scope, program, counter, units)
+      }
+      return { scope, program, rest: program.kind === 'pay' ? rest : 0n }
+    })
+    // 1. What the line holds: buckets, then the held money as far as it reaches. It was held for no more than the grant's units.
+    if (grant) {
+      const held = new Map(grant.buckets)
+      let main = grant.main
+      let covered = grant.units
+      for (const part of parts) {
+        const { scope, program } = part
+        const drawHeld = (draws: readonly ModelDraw[]): void => {
+          for (const { bucket, draw } of inOrder(account, draws)) {
+            const left = held.get(bucket.id) ?? 0n
+            // Of a bucket that it holds nothing of, the rest of a step that is paid.
+            if (left === 0n && !valid(bucket, request.at)) continue
+            const { units, amount, drawn } = drawOf(line, bucket, draw, min(part.rest, covered), left)
+            if (units === 0n) continue
+            part.rest -= units
+            covered -= units
+            line.drawn.set(bucket.id, drawn)
+            bucket.amount -= amount
+            held.set(bucket.id, left - amount)
+          }
+        }
+        drawHeld(program.before)
+        if (program.rate) {
+          const cash = moneyInOrder(account, program).filter(bucket => held.has(bucket.id))
+          const funds = cash.reduce((sum, bucket) => sum + held.get(bucket.id)!, main)
+          const units = this.affordable(scope, line, program, min(part.rest, covered), funds)
+          part.rest -= units
+          covered -= units
+          let cost = this.charged(scope, session, line, program, units)
+          for (const bucket of cash) {
+            const paid = min(cost, held.get(bucket.id)!)
+            bucket.amount -= paid
+            held.set(bucket.id, held.get(bucket.id)! - paid)
+            cost -= paid
+          }
+          account.money -= cost
+          main -= cost
+        }
+        drawHeld(program.after)
+      }
     }
-    const rate = program.kind === 'pay' ? program.rate : undefined
-    let fromHold = 0n
-    if (grant && grant.heldMoney > 0n && rate) {
-      const { n, opens } = runOf(line, rate)
-      fromHold = affordable(rate, n, opens, grant.heldMoney, rest)
-      this.pay(account, session, line, rate, fromHold, grant.heldMoney)
-      rest -= fromHold
+    this.release(account, line, request.now)
+    for (const part of parts) {
+      const { scope, program } = part
+      // 2. Free funds in draw order. Neither limits nor blockers nor validity of the session bound a report.
+      const drawFree = (draws: readonly ModelDraw[]): void => {
+        for (const { bucket, draw } of inOrder(account, draws)) {
+          if (!valid(bucket, request.at)) continue
+          const { units, amount, drawn } = drawOf(line, bucket, draw, part.rest, this.freeOf(account, bucket))
+          if (units === 0n) continue
+          part.rest -= units
+          line.drawn.set(bucket.id, drawn)
+          bucket.amount -= amount
+          begin(bucket, request.now)
+        }
+      }
+      drawFree(program.before)
+      const pay = (units: bigint): void => {
+        const { cash, total } = this.purse(account, program, request.at, false)
+        const cost = this.charged(scope, session, line, program, units)
+        account.debt += max(0n, cost - total)
+        let rest = min(cost, total)
+        for (const { bucket, free } of cash) {
+          const paid = max(0n, min(rest, free))
+          if (paid === 0n) continue
+          bucket.amount -= paid
+          begin(bucket, request.now)
+          rest -= paid
+        }
+        account.money -= rest
+        part.rest -= units
+      }
+      if (program.rate && program.after.length > 0) {
+        const { total } = this.purse(account, program, request.at, false)
+        pay(this.affordable(scope, line, program, part.rest, total))
+      }
+      drawFree(program.after)
+      // 3. What money does not cover is overrun. With no rate, nothing is owed.
+      if (program.rate) pay(part.rest)
     }
-    this.release(account, line, now)
-    if (program.kind === 'free') return
-    // 2. Free funds in draw order.
-    for (const bucket of drawOrder(account, program, at)) {
-      const count = min(rest, this.freeUnits(account, bucket))
-      bucket.amount -= count
-      rest -= count
-    }
-    // 3. What money does not cover is overrun. With no rate, nothing is owed.
-    if (rate && rest > 0n) this.pay(account, session, line, rate, rest, this.freeMoney(account))
   }
 
-  private pay(
-    account: ModelAccount,
-    session: ModelSession,
-    line: ModelLine,
-    rate: ModelRate,
-    units: bigint,
-    funds: bigint,
-  ): void {
-    if (units === 0n) return
-    const { n, opens } = runOf(line, rate)
-    const cost = costOf(rate, n + units, opens) - costOf(rate, n, opens)
-    const run = line.runs.find(r => r.rate.id === rate.id)
-    if (run) run.n += units
-    else line.runs.push({ rate, n: units })
+  /** The most of `units` that a program's rate takes no more than `funds` for, as things stand. */
+  private affordable(scope: Scope, line: ModelLine, program: ModelProgram, units: bigint, funds: bigint): bigint {
+    const rate = program.rate!
+    const { run, opens } = runOf(line, rate)
+    const at = this.tiersAt(scope, program)
+    return largestOfAll(units, bends(rate, opens, run, units, at), n => {
+      return this.waived(scope, program, move(rate, opens, run, n, at).cost) <= funds
+    })
+  }
+
+  /** Moves the run and the counters of a program's rate by `units`, and says what that costs. */
+  private charged(scope: Scope, session: ModelSession, line: ModelLine, program: ModelProgram, units: bigint): bigint {
+    if (units === 0n) return 0n
+    const rate = program.rate!
+    const moved = this.rateMove(scope, line, program, units)!
+    const cost = this.waived(scope, program, moved.cost)
+    const { n, raw } = moved
+    const index = line.runs.findIndex(run => run.rate.id === rate.id)
+    line.runs.splice(index < 0 ? line.runs.length : index, 1, { rate, n, raw })
     line.charged += cost
+    line.waived += moved.cost - cost
     session.charged += cost
-    const paid = min(cost, funds)
-    account.money -= paid
-    account.debt += cost - paid
+    for (const counter of program.counters) {
+      if (counter.what === 'money') this.count(scope, program, counter, cost)
+      if (counter.what === 'tiers' && counter.name === rate.counter) this.count(scope, program, counter, moved.billed)
+    }
+    return cost
   }
 
-  /** Section 7: holds up to `units`, and says how many in the grant's `units`. */
-  private hold(
-    account: ModelAccount,
-    line: ModelLine,
-    program: ModelProgram,
-    units: bigint,
-    by: number,
-    at: number,
-  ): Grant {
+  /** The move of a program's rate by `units` as things stand; undefined where nothing is paid by a rate. */
+  rateMove(scope: Scope, line: ModelLine, program: ModelProgram, units: bigint): Move | undefined {
+    if (program.kind !== 'pay' || !program.rate) return undefined
+    const { run, opens } = runOf(line, program.rate)
+    return move(program.rate, opens, run, units, this.tiersAt(scope, program))
+  }
+
+  rateCost(scope: Scope, line: ModelLine, program: ModelProgram, units: bigint): bigint {
+    const moved = this.rateMove(scope, line, program, units)
+    return moved ? this.waived(scope, program, moved.cost) : 0n
+  }
+
+  /** What is above a money cap costs nothing where the cap says so. */
+  private waived(scope: Scope, program: ModelProgram, cost: bigint): bigint {
+    return program.counters.reduce((cost, counter) => {
+      const limit = limitOf(counter, scope.request)
+      if (counter.what !== 'money' || counter.then !== 'free' || limit === undefined) return cost
+      return min(cost, max(0n, limit - this.standing(scope, program, counter).value))
+    }, cost)
+  }
+
+  /**
+   * Section 7: holds up to `units`, and says how many in the grant's `units`. Of a pair around a switch, per balance the larger
+   * side, for as many units as both afford.
+   */
+  private hold(scope: Scope, line: ModelLine, terms: ModelTerms, wanted: bigint, by: number): Grant {
     line.grant = undefined
-    const grant: Grant = { by, units, program, until: 0, heldMoney: 0n, rated: 0n, heldUnits: [] }
-    if (program.kind !== 'pay') return grant // free: nothing to hold
-    const most = max(0n, min(units, lineLimit[program.unit] - line.used))
-    let rest = most
-    for (const bucket of drawOrder(account, program, at)) {
-      const count = min(rest, this.freeUnits(account, bucket))
-      if (count > 0n) grant.heldUnits.push({ bucket: bucket.id, units: count })
-      rest -= count
-    }
-    if (program.rate) {
-      const { n, opens } = runOf(line, program.rate)
-      const count = affordable(program.rate, n, opens, this.freeMoney(account), rest)
-      grant.heldMoney = costOf(program.rate, n + count, opens) - costOf(program.rate, n, opens)
-      grant.rated = count
-      rest -= count
-    }
-    return { ...grant, units: most - rest }
+    const most = max(0n, min(wanted, lineLimit[terms.program.unit] - line.used))
+    const held = this.fills(scope, line, terms, most)
+    for (const [id, amount] of held.buckets)
+      if (amount > 0n)
+        begin(
+          scope.account.buckets.find(b => b.id === id)!,
+          scope.request.now,
+        )
+    return { ...held, by, terms, until: 0 }
   }
 
-  private nothingLeft(account: ModelAccount, line: ModelLine, grant: Grant, rest: bigint, at: number): boolean {
-    const { program } = grant
+  private fills(scope: Scope, line: ModelLine, { program, next }: ModelTerms, wanted: bigint, held?: Grant): Fill {
+    const programs = [
+      { program, scope },
+      ...(next ? [{ program: next.program, scope: { ...scope, after: next.at } }] : []),
+    ]
+    let units = wanted
+    for (;;) {
+      const sides = programs.map((each, i) => this.fill(each.scope, line, each.program, units, held?.sides[i]))
+      const least = min(...sides.map(side => side.units))
+      if (least === units) {
+        const larger = (maps: ReadonlyMap<string, bigint>[]): Map<string, bigint> =>
+          new Map(
+            [...new Set(maps.flatMap(map => [...map.keys()]))].map(key => [
+              key,
+              max(...maps.map(m => m.get(key) ?? 0n)),
+            ]),
+          )
+        return {
+          units,
+          sides: sides.flatMap(side => side.sides),
+          buckets: larger(sides.map(({ buckets }) => buckets)),
+          main: max(...sides.map(({ main }) => main)),
+          counters: larger(sides.map(({ counters }) => counters)),
+        }
+      }
+      units = least
+    }
+  }
+
+  /** What up to `wanted` units would hold of a program's payers, in their order, until one blocks those behind it. */
+  private fill(scope: Scope, line: ModelLine, program: ModelProgram, wanted: bigint, held?: Rated): Fill {
+    if (program.kind !== 'pay')
+      return { ...noHold, units: wanted, sides: [{ units: 0n, cost: 0n, buckets: new Map() }] }
+    const { account, request } = scope
+    // What is held for usage after a switch must be valid then.
+    const usedAt = scope.after ?? request.at
+    let most = wanted
+    let payable = wanted
+    let [moneyRoom, tiersRoom]: (bigint | undefined)[] = [undefined, undefined]
+    for (const counter of program.counters) {
+      const limit = limitOf(counter, request)
+      const { key, value } = this.standing(scope, program, counter)
+      if (limit === undefined || counter.then === 'tell') continue
+      const room = max(0n, limit - value - this.heldOn(account, key))
+      if (counter.then === 'free') {
+        if (counter.what === 'used') payable = min(payable, max(0n, limit - value))
+      } else if (counter.what === 'used') most = min(most, room)
+      else if (counter.what === 'money') moneyRoom = min(moneyRoom ?? room, room)
+      else tiersRoom = min(tiersRoom ?? room, room)
+    }
+    payable = min(payable, most)
+
+    const buckets = new Map<string, bigint>()
+    const counters = new Map<string, bigint>()
+    let [rest, main, blocked] = [payable, 0n, false]
+    let rated = { units: 0n, cost: 0n }
+    const draw = (draws: readonly ModelDraw[]): void => {
+      for (const { bucket, draw } of inOrder(account, draws)) {
+        // What the line holds of a bucket stays usable for it.
+        const own = held?.buckets.get(bucket.id)
+        const left = valid(bucket, usedAt) ? this.freeOf(account, bucket) : own
+        if (blocked || left === undefined) continue
+        const { units, amount } = drawOf(line, bucket, draw, rest, left)
+        // Also where the rest of a step that is paid is all it gives.
+        if (units > 0n) buckets.set(bucket.id, amount)
+        rest -= units
+        blocked = bucket.blocker
+      }
+    }
+    draw(program.before)
+    const { rate } = program
+    if (rate && !blocked) {
+      const { run, opens } = runOf(line, rate)
+      const at = this.tiersAt(scope, program)
+      const others =
+        rate.counter === undefined ? 0n : this.heldOn(account, counterKey(program, rate.counter, request.subscriber))
+      const { cash, total } = this.purse(account, program, usedAt, true)
+      const step = (units: bigint): Move => {
+        const moved = move(rate, opens, run, units, at, others)
+        return { ...moved, cost: this.waived(scope, program, moved.cost) }
+      }
+      const dearer = held ? max(0n, step(held.units).cost - held.cost) : 0n
+      const count = largestOfAll(rest, bends(rate, opens, run, rest, at), units => {
+        const { billed, uncapped, ...moved } = step(units)
+        const cost = moved.cost - dearer
+        if (cost > total || cost > (moneyRoom ?? cost) || billed > (tiersRoom ?? billed)) return false
+        return rate.cap?.then !== 'stop' || uncapped <= rate.cap.amount
+      })
+      rest -= count
+      const { cost, billed } = step(count)
+      rated = { units: count, cost }
+      let unpaid = max(0n, cost)
+      for (const { bucket, free } of cash) {
+        const part = max(0n, min(unpaid, free))
+        if (part > 0n) buckets.set(bucket.id, part)
+        unpaid -= part
+      }
+      main = unpaid
+      for (const counter of program.counters) {
+        const { key } = this.standing(scope, program, counter)
+        if (counter.what === 'money' && cost > 0n && counter.then === 'stop') counters.set(key, cost)
+        if (counter.what === 'tiers' && counter.name === rate.counter && billed > 0n) counters.set(key, billed)
+      }
+    }
+    draw(program.after)
+    const units = rest > 0n ? payable - rest : most
+    for (const counter of program.counters) {
+      if (counter.what === 'used' && units > 0n && counter.then === 'stop')
+        counters.set(this.standing(scope, program, counter).key, units)
+    }
+    return { units, buckets, main, counters, sides: [{ ...rated, buckets }] }
+  }
+
+  /**
+   * Whether a larger grant would have been the same one, given what is free now. What is held stays enough for what is granted, also
+   * where holds that others got since then could make a counter's tiers dearer.
+   */
+  private nothingLeft(scope: Scope, line: ModelLine, grant: Grant, rest: bigint): boolean {
+    const units = rest + grant.units
+    const limit = lineLimit[grant.terms.program.unit] - line.used
     // *Ours:* a line that is granted up to its limit (section 1) can get nothing more either.
-    if (line.used + rest + grant.units >= lineLimit[program.unit]) return true
-    if (drawOrder(account, program, at).some(bucket => this.freeUnits(account, bucket) > 0n)) return false
-    if (!program.rate) return true
-    const { n, opens } = runOf(line, program.rate)
-    return affordable(program.rate, n + grant.rated, opens, this.freeMoney(account), 1n) === 0n
+    if (units >= limit) return true
+    line.grant = undefined
+    const more = this.fills(scope, line, grant.terms, limit, grant).units > units
+    line.grant = grant
+    return !more
   }
 
   /** The grant ends; what it gives back to a bucket that has ended expires at once (section 8). */
   private release(account: ModelAccount, line: ModelLine, now: number): void {
     const { grant } = line
     line.grant = undefined
-    for (const hold of grant?.heldUnits ?? []) {
-      const bucket = account.buckets.find(b => b.id === hold.bucket)!
-      if (bucket.ends !== 0 && bucket.ends <= now) bucket.amount = this.heldUnits(account, bucket)
+    for (const [id, amount] of grant?.buckets ?? []) {
+      const bucket = account.buckets.find(b => b.id === id)!
+      if (amount > 0n && bucket.ends !== 0 && bucket.ends <= now) bucket.amount = this.heldOf(account, bucket)
     }
   }
 
   /** Debt is repaid from free own money, never from the credit limit. */
   private repay(account: ModelAccount): void {
-    const amount = min(account.debt, max(0n, account.money - this.heldMoney(account)))
+    const amount = min(account.debt, max(0n, account.money - this.heldMain(account)))
     account.money -= amount
     account.debt -= amount
   }
 
-  private freeMoney(account: ModelAccount): bigint {
-    return max(0n, account.money + account.creditLimit - this.heldMoney(account) - account.debt)
+  /** Free money: of the money buckets that may pay, each its own free part, and `main`, which debt counts against. */
+  private purse(
+    account: ModelAccount,
+    program: ModelProgram,
+    at: number,
+    granting: boolean,
+  ): { cash: { bucket: ModelBucket; free: bigint }[]; total: bigint } {
+    const all = moneyInOrder(account, program)
+      .filter(bucket => valid(bucket, at))
+      .map(bucket => ({ bucket, free: this.freeOf(account, bucket) }))
+    const main = account.money + account.creditLimit - this.heldMain(account) - account.debt
+    const sum = (list: typeof all): bigint => list.reduce((sum, { free }) => sum + free, 0n)
+    const total = max(0n, sum(all) + main)
+    const blocker = granting ? all.findIndex(({ bucket }) => bucket.blocker) : -1
+    if (blocker < 0) return { cash: all, total }
+    const cash = all.slice(0, blocker + 1)
+    return { cash, total: min(total, sum(cash)) }
   }
 
-  private freeUnits(account: ModelAccount, bucket: ModelBucket): bigint {
-    return bucket.amount - this.heldUnits(account, bucket)
+  private freeOf(account: ModelAccount, bucket: ModelBucket): bigint {
+    return bucket.amount - this.heldOf(account, bucket)
+  }
+
+  /** Where a counter stands in the period of the request: one of an earlier period is at 0, a later one stays (section 4). */
+  private standing(
+    { account, request, before, after }: Scope,
+    program: ModelProgram,
+    counter: ModelCounter,
+  ): { key: string; value: bigint; period: number } {
+    const key = counterKey(program, counter.name, request.subscriber)
+    const stored = account.counters.get(key) ?? { value: 0n, period: 0 }
+    const found = request.counters.find(({ name }) => name === counter.name)
+    if (!found || (before !== undefined && before <= found.start)) return { key, ...stored }
+    const start = after !== undefined && found.end <= after ? found.end : found.start
+    const latest = this.restarted.get(key) ?? stored
+    return latest.period >= start ? { key, ...latest } : { key, value: 0n, period: start }
+  }
+
+  /** A counter may be seen to be of an earlier period, and start again, before anything counts in the new one. */
+  restart(account: string, key: string, period: number, latest: number): void {
+    const { counters } = this.accounts.get(account)!
+    if ((counters.get(key)?.period ?? 0) >= latest) return
+    if (period === 0) counters.delete(key)
+    else counters.set(key, { value: 0n, period })
+  }
+
+  private tiersAt(scope: Scope, program: ModelProgram): bigint {
+    const counter = program.counters.find(({ what, name }) => what === 'tiers' && name === program.rate?.counter)
+    return counter ? this.standing(scope, program, counter).value : 0n
+  }
+
+  private count(scope: Scope, program: ModelProgram, counter: ModelCounter, amount: bigint): void {
+    if (amount === 0n) return
+    const { key, value, period } = this.standing(scope, program, counter)
+    const limit = limitOf(counter, scope.request)
+    const known = this.moved.get(`${key} ${period}`)
+    if (limit !== undefined) {
+      const { from } = known ?? { from: value }
+      this.moved.set(`${key} ${period}`, { key, from, to: value + amount, limit, steps: counter.steps })
+    }
+    const stored = scope.account.counters.get(key)
+    const counters = period > (stored?.period ?? 0) ? this.restarted : scope.account.counters
+    counters.set(key, { value: value + amount, period })
+  }
+
+  /** Thresholds that the request crossed: counters upwards, balances downwards. */
+  private crossed(before: ModelAccount, after: ModelAccount, request: ModelRequest): ModelEvent[] {
+    const events: ModelEvent[] = []
+    for (const { key, from, to, limit, steps } of this.moved.values()) {
+      for (const step of steps) {
+        const line = BigInt(step) * limit
+        if (from * 100n < line && line <= to * 100n) events.push(`counter ${key} ${step}`)
+      }
+    }
+    for (const [i, bucket] of after.buckets.entries()) {
+      const was = before.buckets[i]!.amount
+      for (const level of bucket.warn) {
+        if (was > level && level >= bucket.amount) events.push(`bucket ${bucket.id} ${level}`)
+      }
+    }
+    for (const level of request.lowBalance) {
+      if (before.money > level && level >= after.money) events.push(`money main ${level}`)
+    }
+    return events.sort()
   }
 
   private grantsOf(account: ModelAccount): Grant[] {
@@ -579,46 +1004,132 @@ export class Model {
       charged: session.charged,
       lines: request.lines.map(({ key }) => {
         const grant = session.lines.get(key)?.grant
-        return grant ? { line: key, is: 'granted', units: grant.units, final: false } : { line: key, is: 'booked' }
+        return grant
+          ? { line: key, is: 'granted', units: grant.units, final: false, switchAt: grant.terms.next?.at }
+          : { line: key, is: 'booked' }
       }),
     }
   }
-
-  /** What is answered in words, other than a noted unknown session, changed nothing. */
-  private atomically(work: () => ModelReply): ModelReply {
-    const { accounts, sessions, marks } = this
-    const saved = structuredClone({ accounts, sessions, marks })
-    const reply = work()
-    const changesNothing =
-      typeof reply === 'string' ? reply !== 'unknown_session' : ['again', 'mismatch', 'old'].includes(reply.how)
-    if (changesNothing) Object.assign(this, saved)
-    return reply
-  }
 }
+
+/**
+ * Which program each part of a report is charged by (section 8): before and after the switch as reported; unsplit seconds laid back from
+ * the report; unsplit volume received before the switch is old; what remains goes where the rate takes less for it.
+ */
+function sidesOf(scope: Scope, line: ModelLine, { program, next }: ModelTerms, used: ModelUsed, model: Model): Side[] {
+  if (!next) return [{ program, units: totalOf(used) }]
+  const { at } = scope.request
+  let { before, after, indeterminate } = used
+  if (program.unit === 'seconds') {
+    const later = min(used.unsplit, BigInt(Math.max(0, Math.floor((at - next.at) / 1000))))
+    after += later
+    before += used.unsplit - later
+  } else if (at < next.at) before += used.unsplit
+  else indeterminate += used.unsplit
+  const cost = model.rateCost({ ...scope, before: next.at }, line, program, indeterminate)
+  if (model.rateCost(scope, line, next.program, indeterminate) < cost) after += indeterminate
+  else before += indeterminate
+  return [
+    { program, units: before, until: next.at },
+    { program: next.program, units: after },
+  ]
+}
+
+/** Of a line without a grant. */
+function presentTerms({ now, prev }: ModelPart): ModelTerms {
+  if (!prev) return { program: now }
+  return { program: prev.program, next: { at: prev.at, program: now } }
+}
+
+const noHold: Holds = { buckets: new Map(), main: 0n, counters: new Map() }
 
 const newLine = (lost: boolean): ModelLine => ({
   grant: undefined,
   decidedBy: -1,
-  program: undefined,
+  terms: undefined,
   used: 0n,
   charged: 0n,
+  waived: 0n,
   runs: [],
+  drawn: new Map(),
   lost,
 })
 
 export const lastNumber = (session: ModelSession): number => Math.max(session.marked, ...session.answers.keys())
 
-/** How far the rate's run is, and whether the line's first units are its to bill. */
-function runOf(line: ModelLine, rate: ModelRate): { n: bigint; opens: boolean } {
+/** How far the rate's run is, and whether setup and first units are its to bill. */
+function runOf(line: ModelLine, rate: ModelRate): { run: ModelRun; opens: boolean } {
   const index = line.runs.findIndex(run => run.rate.id === rate.id)
-  if (index < 0) return { n: 0n, opens: !line.lost && line.runs.length === 0 }
-  return { n: line.runs[index]!.n, opens: !line.lost && index === 0 }
+  if (index < 0) return { run: { n: 0n, raw: 0n }, opens: !line.lost && line.runs.length === 0 }
+  return { run: line.runs[index]!, opens: !line.lost && index === 0 }
 }
 
-/** Buckets that may pay at a time: priority, earliest end with none last, oldest (section 5). `buckets` are in order of age. */
-function drawOrder(account: ModelAccount, program: ModelProgram, at: number): ModelBucket[] {
-  const end = (bucket: ModelBucket): number => bucket.ends || Infinity
-  return account.buckets
-    .filter(bucket => program.buckets.includes(bucket.name) && end(bucket) > at)
-    .sort((a, b) => a.priority - b.priority || (end(a) === end(b) ? 0 : end(a) - end(b)))
+/**
+ * Up to `rest` units of a line from a bucket with `left` to give: started steps are taken whole, and for the rest of what was
+ * taken nothing more. With too little left it is emptied and pays for what was left.
+ */
+function drawOf(
+  line: ModelLine,
+  bucket: ModelBucket,
+  { each, takes }: ModelDraw,
+  rest: bigint,
+  left: bigint,
+): { units: bigint; amount: bigint; drawn: Drawn } {
+  const { n, taken } = line.drawn.get(bucket.id) ?? { n: 0n, taken: 0n }
+  const steps = (units: bigint): bigint => ceilDiv(n + units, each) * takes - taken
+  const units = largest(rest, count => steps(count) <= left || (n + count) * takes <= (taken + left) * each)
+  const amount = units === 0n ? 0n : min(left, steps(units))
+  return { units, amount, drawn: { n: n + units, taken: taken + amount } }
 }
+
+const end = ({ ends }: ModelBucket): number => ends || Infinity
+const valid = (bucket: ModelBucket, at: number): boolean => !bucket.gone && bucket.from <= at && at < end(bucket)
+
+/** Its life begins with its first use. */
+function begin(bucket: ModelBucket, now: number): void {
+  if (bucket.life > 0 && bucket.ends === 0) bucket.ends = now + bucket.life
+}
+
+/** Draw order (section 5): priority, earliest end with none last, granted before paid, oldest. `buckets` are in order of age. */
+const drawOrder = ({ buckets, endsBefore }: ModelAccount): ModelBucket[] => {
+  const ends = ({ id, ends }: ModelBucket): number => (endsBefore.get(id) ?? ends) || Infinity
+  return [...buckets].sort(
+    (a, b) =>
+      a.priority - b.priority || (ends(a) === ends(b) ? 0 : ends(a) - ends(b)) || Number(a.paid) - Number(b.paid),
+  )
+}
+
+const inOrder = (account: ModelAccount, draws: readonly ModelDraw[]): { bucket: ModelBucket; draw: ModelDraw }[] =>
+  drawOrder(account).flatMap(bucket => {
+    const draw = bucket.money ? undefined : draws.find(({ name }) => name === bucket.name)
+    return draw ? [{ bucket, draw }] : []
+  })
+
+const moneyInOrder = (account: ModelAccount, program: ModelProgram): ModelBucket[] =>
+  drawOrder(account).filter(bucket => bucket.money && program.money.includes(bucket.name))
+
+/** An account may have another limit, or none. */
+function limitOf(counter: ModelCounter, request: ModelRequest): bigint | undefined {
+  const said = request.counters.find(({ name }) => name === counter.name)
+  return said === undefined || said.limit === 'default' ? counter.limit : said.limit
+}
+
+const counterKey = (program: ModelProgram, name: string, subscriber: string): string =>
+  `${name}.${program.counters.find(counter => counter.name === name)?.per === 'subscriber' ? subscriber : '0'}`
+
+const copyAccount = (account: ModelAccount): ModelAccount => ({
+  ...account,
+  buckets: account.buckets.map(bucket => ({ ...bucket })),
+  counters: new Map(account.counters),
+})
+
+const copySession = (session: ModelSession): ModelSession => ({
+  ...session,
+  answers: new Map(session.answers),
+  lines: new Map(
+    [...session.lines].map(([key, line]) => [
+      key,
+      { ...line, grant: line.grant && { ...line.grant }, runs: [...line.runs], drawn: new Map(line.drawn) },
+    ]),
+  ),
+})

@@ -45,6 +45,19 @@ export async function startStore(
 ): Promise<TestStore> {
   const redis = await startRedis(t, options.settings)
   const clock = options.clock ?? systemClock
+  const store = await openStore(t, redis)
+  const balance = new Balance(store, partitions, chargingConfig, clock)
+  return {
+    redis,
+    store,
+    balance,
+    accounts: new RedisAccounts(store, partitions, chargingConfig, clock),
+    identities: new Identities(store, balance),
+  }
+}
+
+/** Another connection to the same server. */
+export async function openStore(t: Test, redis: TestRedis): Promise<Store> {
   const store = new Store({
     config: { kind: 'embedded', durability: 'memory', partitions },
     address: { socket: redis.socket },
@@ -54,12 +67,5 @@ export async function startStore(
   })
   await store.open(5000)
   t.teardown(() => store.close())
-  const balance = new Balance(store, partitions, chargingConfig, clock)
-  return {
-    redis,
-    store,
-    balance,
-    accounts: new RedisAccounts(store, partitions, chargingConfig, clock),
-    identities: new Identities(store, balance),
-  }
+  return store
 }
