@@ -93,7 +93,10 @@ function lineRefusal(line: LineOutcome): Refusal | undefined {
     case 'denied':
       return { resultCode: line.code, message: `line ${line.line}: the offer says so` }
     case 'unrated':
-      return { resultCode: ResultCode.RATING_FAILED, message: `line ${line.line}: no rule of the offer matches` }
+      return {
+        resultCode: ResultCode.RATING_FAILED,
+        message: `line ${line.line}: no rule of the offer matches, or there is no exchange rate for the account`,
+      }
     default:
       return undefined
   }
