@@ -824,8 +824,11 @@ local function hold(line, term, count)
         local bucket = book.by_id[list[i]]
         bucket.held = bucket.held + list[i + 1]
         book.changed[bucket.id] = bucket
-        start_life(bucket)
       end
+    end
+    -- Held for the side after a switch alone, it is not used yet.
+    for _, list in ipairs({ p.holds, p.cash }) do
+      for i = 1, #list, 2 do start_life(book.by_id[list[i]]) end
     end
   end
   for i = 1, #s.caps, 2 do

@@ -419,6 +419,9 @@ t.test('tshark finds nothing wrong with what ocsd sends', async t => {
       changeCatalog: {
         'ratingGroup: 40, deny: true': 'ratingGroup: 40, deny: 5003',
         'ratingGroup: 30, free: true': 'ratingGroup: 30, free: 4011',
+        // What its own cases expect goes along.
+        "balance: '0.00', result: granted": "balance: '0.00', result: 4011",
+        'result: 4010': 'result: 5003',
       },
     })
     wires.push(wire)
