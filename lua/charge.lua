@@ -352,7 +352,7 @@ if has_counters then
   function dear_units(program, units, from, ahead)
     local dear = units
     for _, c in ipairs(program.counters) do
-      if c.what == 'u' and c.action == 'f' and c.limit then dear = min(dear, max(0, c.limit - standing(c, from, ahead))) end
+      if c.what == 'u' and c.action == 'f' and c.limit then dear = min(dear, max(0, c.limit - standing(c, from) - (ahead and ahead.units or 0))) end
     end
     return dear
   end
@@ -408,7 +408,7 @@ end
 local function buy(program, run, opening, sum, count, from, ahead)
   local rate, dear, value, other = program.rate, nil, 0, 0
   for _, c in ipairs(program.counters) do
-    if c.what == 'm' and c.action == 'f' and c.limit then dear = min(dear or c.limit, max(0, c.limit - standing(c, from, ahead))) end
+    if c.what == 'm' and c.action == 'f' and c.limit then dear = min(dear or c.limit, max(0, c.limit - standing(c, from) - (ahead and ahead.cost or 0))) end
   end
   if program.tiers then
     value, other = standing(program.tiers, from, ahead)

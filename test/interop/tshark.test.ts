@@ -397,7 +397,7 @@ t.test('tshark finds nothing wrong with what ocsd sends', async t => {
   const wires: Wire[] = []
 
   await t.test('answers', async t => {
-    const { client, wire } = await connected(t, { change: { 'holdBudget: 7s': 'holdBudget: 300ms' } })
+    const { client, wire } = await connected(t, { change: { 'holdBudget: 7s': 'holdBudget: 2s' } })
     wires.push(wire)
     for (const row of requests) t.equal(said(await client.ask(row.send)), row.expect, row.name)
   })
@@ -432,7 +432,7 @@ t.test('tshark finds nothing wrong with what ocsd sends', async t => {
   })
 
   await t.test('a store that does not answer', async t => {
-    const { client, wire, folder } = await connected(t, { change: { 'holdBudget: 7s': 'holdBudget: 300ms' } })
+    const { client, wire, folder } = await connected(t, { change: { 'holdBudget: 7s': 'holdBudget: 2s' } })
     wires.push(wire)
     const store = storeProcess(folder)
     process.kill(store, 'SIGSTOP')
