@@ -36,10 +36,14 @@ test: build ## install test tools, then lint, types and all tests; the last line
 	@.setup/test-tools.sh
 	@.setup/test.sh
 
+nightly: build ## 100,000 random histories of the balances against their model; HISTORIES and SEED change that
+	@HISTORIES=$${HISTORIES:-100000} npx --no-install tap run --timeout=0 test/balance/model.test.ts
+	@RUNS=$${RUNS:-5000} npx --no-install tap run --timeout=0 test/balance/exactness.test.ts
+
 bench: build ## the benchmarks: one JSON line and a short table each
 	@set -e; for file in bench/*.ts; do echo "== $$file"; node --import=tsx "$$file"; done
 
 clean: ## remove what was built; data/ (balances!), node_modules/ and .tools/ stay
 	@rm -rf dist .tap
 
-.PHONY: help setup build run demo check test bench clean
+.PHONY: help setup build run demo check test nightly bench clean

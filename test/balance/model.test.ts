@@ -1,211 +1,46 @@
 /**
- * Random histories of several accounts and sessions, against the real scripts and against the model of test/support/model.ts.
- * After every command the reply, the balances, the holds, the session lines and the ledger must be what the model says,
- * and the invariants of the semantics (section 11) must hold.
+ * Random histories of several accounts and sessions under random catalogs, against the real scripts and against the model of
+ * test/support/model.ts. After every command the reply, the balances, the holds, the counters, the session lines, the ledger and its
+ * events must be what the model says, and the invariants of the semantics (section 11) must hold.
  *
- * HISTORIES: how many (300). SEED: of the random numbers; printed.
+ * HISTORIES: how many (2,000). SEED: of the random numbers; printed. `make nightly` plays 100,000.
  */
 import fc from 'fast-check'
 import t from 'tap'
-import { RedisAccounts } from '../../src/balance/accounts.js'
-import type { ChargeOutcome, ChargeRequest } from '../../src/balance/balance.js'
-import { accountKey, dueKey, hash32, journalKey, partitionOf, sessionKey } from '../../src/balance/keys.js'
-import { StoreDefectError } from '../../src/balance/store.js'
+import { readAccount, readSession, RedisAccounts } from '../../src/balance/accounts.js'
+import { Balance, type ChargeOutcome, type ChargeRequest } from '../../src/balance/balance.js'
+import { accountKey, censusKey, dueKey, hash32, journalKey, partitionOf, sessionKey } from '../../src/balance/keys.js'
+import { StoreDefectError, type Store } from '../../src/balance/store.js'
 import { systemClock, type Clock } from '../../src/clock.js'
-import { compileRate } from '../../src/rating/price.js'
-import { micros, units, type UnitType } from '../../src/units.js'
-import { costOf, lastNumber, Model, type ModelProgram, type ModelRate, type ModelRequest } from '../support/model.js'
-import { chargingConfig, partitions, startStore } from '../support/store.js'
+import { micros } from '../../src/units.js'
+import {
+  accountCount,
+  history,
+  newBucket,
+  sessionCount,
+  type Command,
+  type GeneratedAccount,
+  type GeneratedCatalog,
+  type GeneratedLine,
+  type GeneratedProgram,
+} from '../support/generate.js'
+import {
+  lastNumber,
+  Model,
+  type ModelBucket,
+  type ModelPart,
+  type ModelProgram,
+  type ModelRequest,
+} from '../support/model.js'
+import { priceOfRun } from '../support/model-price.js'
+import { chargingConfig, openStore, partitions, startStore } from '../support/store.js'
 
-const histories = Number(process.env['HISTORIES'] ?? 300)
+const histories = Number(process.env['HISTORIES'] ?? 2000)
 // Under CI the same histories each time, so that a red run is about the change; everywhere else new ones.
 const seed = Number(process.env['SEED'] ?? (process.env['CI'] ? 20_261_122 : Date.now() % 2 ** 31))
+/** Histories that are played at the same time, each on a database of its own. */
+const lanes = Math.min(Number(process.env['LANES'] ?? 4), histories)
 
-// What may be charged by.
-
-const rates = new Map<string, ModelRate>()
-
-function rate(unit: UnitType, amount: bigint, per: bigint, step: bigint, first = 0n): ModelRate & { text: string } {
-  const compiled = compileRate({
-    name: 'r',
-    unit,
-    amount: micros(amount),
-    per: units(per),
-    step: units(step),
-    first: units(first),
-  })
-  if (!('rate' in compiled)) throw new Error(compiled.problem)
-  const { id, num, den, tick } = compiled.rate
-  const made = { id, amount, per, step, first, text: `${id} ${num} ${den} ${step} ${first} ${tick}` }
-  rates.set(id, made)
-  return made
-}
-
-interface Program extends ModelProgram {
-  readonly text: string
-}
-
-const kinds = { pay: 0, free: 0, deny: 4010, unrated: 0 }
-
-function program(
-  unit: UnitType,
-  parts: {
-    kind?: keyof typeof kinds
-    buckets?: string[]
-    rate?: ModelRate & { text: string }
-    validity?: number
-    code?: number
-  },
-): Program {
-  const { kind = 'pay', buckets = [], rate, validity = 600, code = kinds[kind] } = parts
-  const rest = `${unit} service rule#1 ${validity} ${validity},0,terminate ${buckets.join(',') || '-'} ${rate?.text ?? '- 0 1 1 0 1'} ${code}`
-  const id = hash32(kind + rest).toString(36)
-  return { kind, id, unit, validity, buckets, rate, code, text: `${kind} ${id} ${rest}` }
-}
-
-const payg = rate('octets', 10_000n, 1_000_000n, 100_000n)
-const dear = rate('octets', 20_000n, 1_000_000n, 100_000n)
-const odd = rate('octets', 7n, 300n, 10n, 25n)
-const fine = rate('octets', 9_990_000n, 2n ** 40n, 2n ** 20n)
-const huge = rate('octets', 90n, 1n, 1n)
-const voice = rate('seconds', 60_000n, 60n, 1n, 30n)
-const started = rate('seconds', 100_000n, 60n, 60n)
-const thirds = rate('seconds', 1n, 3n, 2n, 7n)
-const sms = rate('events', 50_000n, 1n, 1n)
-
-const octetPrograms = [
-  program('octets', { rate: payg }),
-  program('octets', { rate: payg, buckets: ['data'] }),
-  program('octets', { rate: payg, buckets: ['data', 'extra'], validity: 3600 }),
-  program('octets', { rate: dear, buckets: ['data'], validity: 60 }),
-  program('octets', { rate: odd }),
-  program('octets', { rate: fine }),
-  program('octets', { rate: huge }),
-  program('octets', { buckets: ['extra', 'data'] }),
-  program('octets', { kind: 'free' }),
-  program('octets', { kind: 'free', code: 4011 }),
-  program('octets', { kind: 'deny' }),
-  program('octets', { kind: 'deny', code: 5003 }),
-  program('octets', { kind: 'unrated' }),
-]
-const secondPrograms = [
-  program('seconds', { rate: voice, buckets: ['minutes'] }),
-  program('seconds', { rate: started, validity: 60 }),
-  program('seconds', { rate: thirds }),
-  program('seconds', { kind: 'free' }),
-]
-const lineKinds: { key: string; programs: Program[] }[] = [
-  { key: '10', programs: octetPrograms },
-  { key: '20', programs: octetPrograms },
-  { key: '10/1,2', programs: secondPrograms },
-  { key: '-', programs: [program('events', { rate: sms }), program('events', { rate: sms, validity: 60 })] },
-]
-
-// What may happen.
-
-const often = <T>(value: T, weight: number): { arbitrary: fc.Arbitrary<T>; weight: number } => ({
-  arbitrary: fc.constant(value),
-  weight,
-})
-const amount = fc.oneof(
-  often(0n, 2),
-  { arbitrary: fc.bigInt(1n, 70n), weight: 3 },
-  { arbitrary: fc.bigInt(1n, 400_000n), weight: 4 },
-  { arbitrary: fc.bigInt(1n, 20_000_000n), weight: 2 },
-  {
-    arbitrary: fc.constantFrom(
-      100_000n,
-      1_000_000n,
-      99_999_999n,
-      999_999_999n,
-      10n ** 14n - 1n,
-      10n ** 14n,
-      5n * 10n ** 13n,
-    ),
-    weight: 1,
-  },
-)
-const line = fc.record({
-  kind: fc.oneof(often(0, 5), often(1, 3), often(2, 2), often(3, 1)),
-  program: fc.oneof(often(0, 4), { arbitrary: fc.nat(20), weight: 5 }),
-  used: amount,
-  wanted: fc.option(amount, { freq: 5, nil: undefined }),
-  threshold: fc.oneof(often(false, 5), often(true, 1)),
-})
-const charge = fc.record({
-  do: fc.constant('charge' as const),
-  session: fc.nat(5),
-  type: fc.oneof(often('next' as const, 14), often('T' as const, 2), often('I' as const, 1)),
-  number: fc.oneof(
-    often('next' as const, 12),
-    often('repeat' as const, 3),
-    often('other content' as const, 1),
-    often('gap' as const, 1),
-    often('fill' as const, 2),
-  ),
-  back: fc.nat(7),
-  lines: fc.uniqueArray(line, { selector: ({ kind }) => kind, maxLength: 4 }),
-  past: fc.oneof(often(false, 14), often(true, 1)),
-  moved: fc.oneof(often(false, 40), often(true, 1)),
-  otherSubscriber: fc.oneof(often(false, 40), often(true, 1)),
-  atOffset: fc.oneof(often(0, 4), { arbitrary: fc.integer({ min: -290_000, max: 290_000 }), weight: 1 }),
-})
-const command = fc.oneof(
-  { arbitrary: charge, weight: 24 },
-  {
-    arbitrary: fc.record({
-      do: fc.constant('recharge' as const),
-      account: fc.nat(2),
-      amount: fc.constantFrom(1n, 3000n, 50_000n, 1_000_000n, 2n ** 52n),
-      reference: fc.nat(8),
-    }),
-    weight: 3,
-  },
-  {
-    arbitrary: fc.record({
-      do: fc.constant('status' as const),
-      account: fc.nat(2),
-      status: fc.constantFrom('suspended' as const, 'active' as const, 'active' as const, 'active' as const),
-    }),
-    weight: 1,
-  },
-  {
-    arbitrary: fc.record({
-      do: fc.constant('pass' as const),
-      ms: fc.constantFrom(1, 1000, 61_000, 121_000, 700_000, 1_300_000, 3_700_000, 7_300_000),
-    }),
-    weight: 4,
-  },
-  {
-    arbitrary: fc.record({ do: fc.constant('sweep' as const), skewed: fc.oneof(often(false, 8), often(true, 1)) }),
-    weight: 4,
-  },
-  { arbitrary: fc.record({ do: fc.constant('expire' as const), session: fc.nat(5) }), weight: 1 },
-  { arbitrary: fc.record({ do: fc.constant('release' as const), session: fc.nat(5) }), weight: 1 },
-  { arbitrary: fc.record({ do: fc.constant('forget' as const), session: fc.nat(5) }), weight: 2 },
-)
-type Command = typeof command extends fc.Arbitrary<infer C> ? C : never
-const account = fc.record({
-  money: fc.constantFrom(0n, 3500n, 20_000n, 300_000n, 5_000_000n, 2n ** 52n - 10n ** 9n),
-  credit: fc.oneof(often(0n, 3), often(50_000n, 1), often(1_000_000n, 1)),
-  buckets: fc.array(
-    fc.record({
-      name: fc.constantFrom('data', 'data', 'extra', 'minutes'),
-      amount: fc.constantFrom(1n, 300_000n, 5_000_000n, 45n, 10n ** 14n),
-      priority: fc.integer({ min: 1, max: 3 }),
-      endsIn: fc.constantFrom(0, 0, 60_000, 1_900_000, 5_000_000),
-    }),
-    { maxLength: 4 },
-  ),
-})
-const history = fc.tuple(
-  fc.tuple(account, account, account),
-  fc.array(command, { minLength: 1, maxLength: 80, size: 'max' }),
-)
-
-// The real thing.
-
-const { balance, store } = await startStore(t)
 const start = Date.UTC(2026, 0, 15, 12)
 const longest = 20 * 3_600_000 // marks are looked for 24 hours back
 
@@ -219,68 +54,72 @@ class World {
   now = start
   readonly model = new Model({ silence: chargingConfig.silence, defaultValidityMs: chargingConfig.defaultValidityMs })
   private readonly clock: Clock = { ...systemClock, now: () => this.now }
-  readonly accounts = new RedisAccounts(store, partitions, chargingConfig, this.clock)
+  private readonly accounts: RedisAccounts
+  private readonly balance: Balance
   private readonly sent = new Map<string, Map<number, Sent>>()
   /** Ledger: the last entry read of each journal, and what it says of each balance. */
   private readonly lastEntry = new Map<string, string>()
   private readonly ledger = new Map<string, bigint>()
   private readonly usedInLedger = new Map<string, bigint>()
 
-  constructor(private readonly ids: readonly string[]) {}
+  private constructor(
+    private readonly store: Store,
+    private readonly catalog: GeneratedCatalog,
+    private readonly ids: readonly string[],
+  ) {
+    this.accounts = new RedisAccounts(store, partitions, chargingConfig, this.clock)
+    this.balance = new Balance(store, partitions, chargingConfig, this.clock)
+  }
 
-  static async make(
-    set: readonly {
-      money: bigint
-      credit: bigint
-      buckets: readonly { name: string; amount: bigint; priority: number; endsIn: number }[]
-    }[],
-  ): Promise<World> {
-    await store.redis.flushall()
-    const world = new World(set.map((_, i) => `account-${i}`))
+  static async make(store: Store, catalog: GeneratedCatalog, set: readonly GeneratedAccount[]): Promise<World> {
+    await store.redis.flushdb()
+    const world = new World(
+      store,
+      catalog,
+      set.map((_, i) => `account-${i}`),
+    )
     for (const [i, { money, credit, buckets }] of set.entries()) {
       const id = `account-${i}`
-      const made = buckets.map((bucket, b) => ({
+      const made = buckets.map(({ fromIn, endsIn, ...bucket }, b): ModelBucket => ({
         ...bucket,
         id: `1-${b + 1}`,
-        ends: bucket.endsIn && start + bucket.endsIn,
+        from: fromIn && start + fromIn,
+        ends: endsIn && start + endsIn,
+        gone: false,
       }))
+      const named = { id, currency: 'EUR', creditLimit: micros(credit), status: 'active' as const }
+      const offers = [{ offer: 'test', buckets: buckets.map((bucket, b) => newBucket(bucket, made[b]!)) }]
+      const identities = (n: number): { type: 'nai'; value: string }[] => [{ type: 'nai', value: `${id}-${n}@test` }]
+      await world.accounts.create(named, { identities: identities(1), offers }, micros(money), 'admin')
+      await world.accounts.create(named, { identities: identities(2), offers: [] }, micros(0n), 'admin')
+      const { sequence, rev } = (await world.accounts.show(id))!
+      world.revs.set(id, rev)
+      world.trace.push(
+        `${id}: money ${money} credit ${credit} ${made.map(bucket => JSON.stringify(bucket, digits)).join(' ')}`,
+      )
       world.model.accounts.set(id, {
         id,
         status: 'active',
         creditLimit: credit,
         money,
         debt: 0n,
-        entries: 1,
-        buckets: made.map(b => ({ ...b })),
+        entries: sequence,
+        buckets: made,
+        endsBefore: new Map(),
+        counters: new Map(),
       })
-      const unit = (name: string): UnitType => (name === 'minutes' ? 'seconds' : 'octets')
-      await world.accounts.create(
-        { id, currency: 'EUR', creditLimit: micros(credit), status: 'active' },
-        {
-          identities: [{ type: 'nai', value: `${id}@test` }],
-          offers: [
-            {
-              offer: 'test',
-              buckets: made.map(b => ({
-                name: b.name,
-                unit: unit(b.name),
-                amount: units(b.amount),
-                priority: b.priority,
-                until: b.ends || undefined,
-                origin: 'test',
-              })),
-            },
-          ],
-        },
-        micros(money),
-        'admin',
-      )
     }
     return world
   }
 
+  /** What was done, to be read when it fails. */
+  readonly trace: string[] = []
+  private readonly started = new Map<string, number[]>()
+  private readonly revs = new Map<string, string>()
+
   async play(command: Command): Promise<void> {
-    const { model } = this
+    const { model, store } = this
+    if (command.do !== 'charge') this.trace.push(JSON.stringify(command, digits))
     switch (command.do) {
       case 'charge':
         return this.charge(command)
@@ -354,62 +193,116 @@ class World {
       command.number === 'repeat' || command.number === 'other content'
         ? sent.get(last - (command.back % (last + 1)))
         : undefined
+    const at = this.now + command.atOffset
     let lines = old
       ? old.request.lines.map((line, i) => ({
           ...line,
-          program: pick(lineKinds[old.kinds[i]!]!.programs, command.past ? command.back : 0, line.program),
+          now: this.pick(old.kinds[i]!, command.past ? command.back : 0, line.now),
         }))
-      : command.lines.map(({ kind, program, ...rest }) => ({
-          key: lineKinds[kind]!.key,
-          ...rest,
-          program: pick(lineKinds[kind]!.programs, program),
-        }))
-    if (command.number === 'other content') lines = lines.map(line => ({ ...line, used: line.used + 1n }))
+      : command.lines.map(line => this.part(line, at))
+    if (command.number === 'other content')
+      lines = lines.map(line => ({ ...line, used: { ...line.used, unsplit: line.used.unsplit + 1n } }))
     const type = old ? old.request.type : command.type !== 'next' ? command.type : session ? 'U' : 'I'
-    const subscriber = old ? old.request.subscriber : command.otherSubscriber ? '2' : '1'
+    const own = String(1 + (Math.floor(command.session / accountCount) % 2))
+    const subscriber = old ? old.request.subscriber : command.otherSubscriber ? String(3 - Number(own)) : own
     const request: ModelRequest = {
       type,
       number: old ? old.request.number : number,
       content: hash32(
-        JSON.stringify([
-          type,
-          subscriber,
-          lines.map(({ key, used, wanted, threshold }) => [key, String(used), String(wanted), threshold]),
-        ]),
+        JSON.stringify(
+          [type, subscriber, lines.map(({ key, used, asked, threshold }) => [key, used, asked ?? '-', threshold])],
+          digits,
+        ),
       ).toString(36),
       session: id,
       account: this.accountOf(command.session),
       subscriber,
-      at: this.now + command.atOffset,
+      at,
       now: this.now,
       past: command.past,
       moved: command.moved,
       lines,
+      counters: [...this.catalog.periods]
+        .map(([name, length]) => {
+          const start = length && Math.floor(at / length) * length
+          return {
+            name,
+            start,
+            end: length ? start + length : Infinity,
+            limit: name.startsWith('t-') ? 'default' : command.limits,
+          }
+        })
+        .filter(({ name }) => JSON.stringify(lines, digits).includes(`"${name}"`)),
+      lowBalance: this.catalog.lowBalance,
     }
+    for (const { name, start } of request.counters) this.started.set(name, [...(this.started.get(name) ?? []), start])
     if (!old) sent.set(number, { request, kinds: command.lines.map(({ kind }) => kind) })
     let reply = await this.send(request, false)
     if (reply === 'unknown_session') reply = await this.send(request, true)
     const kept = typeof reply !== 'string' && reply.how !== 'old'
-    same('reply', reply, model.charge(request, kept))
+    same('reply', comparable(reply), comparable(model.charge(request, kept)))
+  }
+
+  /** Switches are between programs that pay, or do not cost anything afterwards. */
+  private part(line: GeneratedLine, at: number): ModelPart {
+    const { kind, used, asked, threshold } = line
+    const now = this.pick(kind, line.program)
+    const part = { key: this.catalog.lines[kind]!.key, used, asked, threshold, now }
+    const next = line.next && this.ofPeriod(this.pick(kind, line.next.program), at, at + line.next.inMs)
+    const prev = line.prev && this.pick(kind, line.prev.program)
+    return {
+      ...part,
+      ...(next &&
+        now.kind === 'pay' &&
+        ['pay', 'free'].includes(next.kind) && { next: { at: at + line.next!.inMs, program: next } }),
+      ...(prev && now.unit === 'seconds' && { prev: { at: at - line.prev!.agoMs, program: prev } }),
+    }
+  }
+
+  /** Starts of the periods in which requests of a counter have come. */
+  private periodsOf(key: string): readonly number[] {
+    return this.started.get(key.slice(0, key.lastIndexOf('.'))) ?? []
+  }
+
+  /** Open: whether what others hold on a counter of tiers counts after its reset; such switches are not generated. */
+  private ofPeriod(program: GeneratedProgram, at: number, until: number): GeneratedProgram | undefined {
+    const length = this.catalog.periods.get(program.rate?.counter ?? '') ?? 0
+    return length > 0 && Math.floor(at / length) !== Math.floor(until / length) ? undefined : program
+  }
+
+  private pick(kind: number, index: number, otherwise?: ModelProgram): GeneratedProgram {
+    const { programs } = this.catalog.lines[kind]!
+    return index === 0 && otherwise ? (otherwise as GeneratedProgram) : programs[index % programs.length]!
   }
 
   private async send(request: ModelRequest, searchEnded: boolean): Promise<string | { how: string; lines: unknown }> {
     const { past, moved, session: sessionId, ...rest } = request
+    const text = (program: ModelProgram): string => (program as GeneratedProgram).text
+    const timed = (each: ModelPart['next']): { at: number; program: string } | undefined =>
+      each && { at: each.at, program: text(each.program) }
     const full: ChargeRequest = {
       ...rest,
       sessionId,
-      rev: moved ? '0' : '1',
+      rev: moved ? '0' : this.revs.get(request.account)!,
       currency: 'EUR',
       deadline: Date.now() + (past ? -1000 : 60_000),
       deadlineMonotonic: performance.now() + 10_000,
       cause: `"kind":"charge","session":"${sessionId}","number":${request.number}`,
       originHost: 'gw.example',
       searchEnded,
-      lines: request.lines.map(line => ({ ...line, program: (line.program as Program).text })),
+      lowBalance: request.lowBalance.map(level => micros(level)),
+      lines: request.lines.map(({ now, next, prev, ...line }) => ({
+        ...line,
+        now: text(now),
+        next: timed(next),
+        prev: timed(prev),
+        facts: '',
+      })),
     }
+    this.trace.push(traced(request))
     let outcome: ChargeOutcome
     try {
-      outcome = await balance.charge(full)
+      outcome = await this.balance.charge(full)
     } catch (error) {
       if (error instanceof StoreDefectError && error.message.startsWith('charge: defect')) return 'defect'
       throw error
@@ -428,7 +321,7 @@ class World {
   private async sweep(skewed: boolean): Promise<void> {
     for (const id of this.ids) {
       const partition = partitionOf(id, partitions)
-      for (const member of await store.redis.zrangebyscore(dueKey(partition), '-inf', this.now)) {
+      for (const member of await this.store.redis.zrangebyscore(dueKey(partition), '-inf', this.now)) {
         const [kind, owner, name] = member.split(' ')
         if (owner !== id) continue
         if (kind === 'session') await this.expire(name!, id, skewed)
@@ -440,7 +333,7 @@ class World {
   private async expire(session: string, account: string, skewed = false): Promise<void> {
     const p = partitionOf(account, partitions)
     const offset = this.now - Date.now() + (skewed ? 40_000 : 0)
-    const reply = await store.redis.expireSession(
+    const reply = await this.store.redis.expireSession(
       accountKey(p, account),
       sessionKey(p, session),
       dueKey(p),
@@ -466,15 +359,17 @@ class World {
   private async expireBucket(account: string, bucket: string, skewed: boolean): Promise<void> {
     const p = partitionOf(account, partitions)
     const offset = this.now - Date.now() + (skewed ? -40_000 : 0)
-    const reply = await store.redis.expireBucket(
+    const reply = await this.store.redis.expireBucket(
       accountKey(p, account),
       dueKey(p),
       journalKey(p),
+      censusKey(p),
       String(this.now),
       String(Math.round(offset)),
       account,
       bucket,
       `bucket ${account} ${bucket}`,
+      '',
     )
     if (skewed) {
       same('expire', reply, 'skew')
@@ -485,133 +380,146 @@ class World {
   }
 
   /** Compares all that is in Redis about the accounts with the model, and checks the invariants. */
-  async check(ids: readonly string[] = this.ids): Promise<void> {
+  async check(ids: readonly string[] = this.ids, events: readonly string[] = []): Promise<void> {
     for (const id of ids) {
       const p = partitionOf(id, partitions)
-      const mine = [0, 1, 2, 3, 4, 5].map(sessionName).filter((_, i) => this.accountOf(i) === id)
-      const pipeline = store.redis.pipeline()
+      const mine = Array.from({ length: sessionCount }, (_, i) => i).filter(i => this.accountOf(i) === id)
+      const pipeline = this.store.redis.pipeline()
       pipeline.hgetall(accountKey(p, id))
       pipeline.zrange(dueKey(p), '0', '-1', 'WITHSCORES')
       pipeline.xrange(journalKey(p), this.lastEntry.get(id) ?? '-', '+')
-      for (const session of mine) pipeline.hgetall(sessionKey(p, session))
+      for (const session of mine) pipeline.hgetall(sessionKey(p, sessionName(session)))
       const [account, due, journal, ...sessions] = (await pipeline.exec())!.map(([error, value]) => {
         if (error) throw error
         return value
       }) as [Record<string, string>, string[], [string, string[]][], ...Record<string, string>[]]
-      const { seq } = this.checkAccount(id, account)
-      for (const [i, session] of mine.entries()) this.checkSession(session, sessions[i]!, due)
-      this.checkLedger(id, journal, account, seq)
+      this.checkAccount(id, account, due)
+      for (const [i, session] of mine.entries()) this.checkSession(sessionName(session), sessions[i]!, due)
+      this.checkLedger(id, journal, events)
     }
   }
 
-  private checkAccount(id: string, fields: Record<string, string>): { seq: string } {
+  private checkAccount(id: string, fields: Record<string, string>, due: readonly string[]): void {
     const model = this.model.accounts.get(id)!
-    const [status, ...rest] = fields['funds']!.split(' ')
-    const { money, held, credit, debt, seq } = pairs(rest) as Record<
-      'money' | 'held' | 'credit' | 'debt' | 'seq',
-      string
-    >
-    const heldMoney = this.model.heldMoney(model)
+    const said = readAccount(id, 0, fields)
+    const open = [...this.model.sessions.values()].filter(session => session.account === id && session.open)
     same(
       `${id} funds`,
-      { status, money, held, credit, debt, seq },
-      {
-        status: model.status,
-        money: `${model.money}`,
-        held: `${heldMoney}`,
-        credit: `${model.creditLimit}`,
-        debt: `${model.debt}`,
-        seq: `${model.entries}`,
-      },
+      [said.status, said.money, said.held, said.creditLimit, said.debt, said.sequence, said.openSessions],
+      [
+        model.status,
+        model.money,
+        this.model.heldMain(model),
+        model.creditLimit,
+        model.debt,
+        model.entries,
+        open.length,
+      ],
     )
     // I2 and I5, on what Redis says.
-    if (BigInt(held) < 0n || BigInt(held) > BigInt(money) + BigInt(credit))
-      throw new Error(`I2: held ${held} of ${money} and credit ${credit}`)
-    if (BigInt(money) < -BigInt(credit)) throw new Error(`I2: money ${money} below the limit ${credit}`)
+    const cash = said.buckets.filter(({ unit }) => unit === 'money')
+    if (said.held < 0n || said.held > said.money + said.creditLimit)
+      throw new Error(`I2: held ${said.held} of ${said.money} and credit ${said.creditLimit}`)
+    if (said.money < -said.creditLimit) throw new Error(`I2: money ${said.money} below the limit ${said.creditLimit}`)
+    for (const { id: bucket, amount, held } of [...said.buckets, ...cash]) {
+      if (held < 0n || held > amount) throw new Error(`I2: ${bucket} has ${amount}, held ${held}`)
+    }
+    const byId = new Map(said.buckets.map(bucket => [bucket.id, bucket]))
     for (const bucket of model.buckets) {
-      const said = pairs(fields[`bucket:${bucket.id}`]!.split(' ').slice(2)) as Record<'left' | 'held', string>
+      const found = byId.get(bucket.id)
+      if (!found && bucket.ends !== 0 && bucket.ends <= this.now && bucket.amount === 0n) continue // it has left the account
+      if (!found) throw new Error(`${id} has no bucket ${bucket.id}`)
+      const { amount, held, until } = found
       same(
         `${id} bucket ${bucket.id}`,
-        { left: said.left, held: said.held },
-        { left: `${bucket.amount}`, held: `${this.model.heldUnits(model, bucket)}` },
+        [amount, held, until ?? 0],
+        [bucket.amount, this.model.heldOf(model, bucket), bucket.ends],
       )
-      if (BigInt(said.held) > BigInt(said.left)) throw new Error('I2: more units held than there are')
+      const member = due.indexOf(`bucket ${id} ${bucket.id}`)
+      if (bucket.ends > this.now && !(member >= 0 && Number(due[member + 1]) <= bucket.ends))
+        throw new Error(`${bucket.id} ends at ${bucket.ends}, and nothing is due then`)
     }
-    return { seq }
+    const counters = new Map(said.counters.map(({ name, scope, ...rest }) => [`${name}.${scope}`, rest]))
+    for (const key of new Set([...counters.keys(), ...model.counters.keys()])) {
+      const { value = 0n, held = 0n, period } = counters.get(key) ?? {}
+      const started = [0, ...this.periodsOf(key)]
+      if (value === 0n && started.includes(period ?? 0)) this.model.restart(id, key, period ?? 0, Math.max(...started))
+      const { value: wanted = 0n, period: since } = model.counters.get(key) ?? {}
+      same(
+        `${id} counter ${key}`,
+        [value, held, value === 0n ? '' : period],
+        [wanted, this.model.heldOn(model, key), wanted === 0n ? '' : since],
+      )
+    }
   }
 
   private checkSession(id: string, fields: Record<string, string>, due: readonly string[]): void {
     const model = this.model.sessions.get(id)
     const member = due.findIndex((word, i) => i % 2 === 0 && word.startsWith('session ') && word.endsWith(` ${id}`))
-    if (!model) {
-      same(`${id} is not there`, [fields['state'], member], [undefined, -1])
+    const said = readSession(id, fields)
+    if (!model || !said) {
+      same(`${id} is not there`, [said, member], [model, -1])
       return
     }
-    const [status, , , ...rest] = fields['state']!.split(' ')
-    const { number, charged } = pairs(rest)
-    same(
-      `${id} state`,
-      { open: status === 'open', number, charged },
-      { open: model.open, number: `${lastNumber(model)}`, charged: `${model.charged}` },
-    )
+    same(`${id} state`, [said.open, said.lastNumber, said.charged], [model.open, lastNumber(model), model.charged])
     if (!model.open && member >= 0) throw new Error(`${id} has ended and is in due`)
     if (model.open && !(member >= 0 && Number(due[member + 1]) <= this.model.due(id)))
       throw new Error(`${id} is due at ${due[member + 1]}, not by ${this.model.due(id)}`)
+    const lines = new Map(said.lines.map(line => [line.line, line]))
     for (const [key, line] of model.lines) {
-      const said = pairs(fields[`line:${key}`]!.split(' '))
+      const found = lines.get(key)
+      if (!found) throw new Error(`${id} has no line ${key}`)
       const { grant } = line
-      const runs = flat(said['runs']!).filter(([name]) => name !== 'lost')
+      const runs = runsOf(fields[`line:${key}`]!)
       same(
         `${id} line ${key}`,
         {
-          granted: said['granted'],
-          until: grant ? said['until'] : '',
-          by: grant ? said['by'] : '',
-          used: said['used'],
-          charged: said['charged'],
-          money: said['money'],
-          holds: flat(said['holds']!),
+          granted: found.granted,
+          until: found.holdUntil,
+          by: found.grantedBy,
+          used: found.used,
+          charged: found.charged,
+          money: found.heldMoney,
+          holds: sorted(found.heldUnits.map(({ bucket, units }) => [bucket, units])),
+          counts: sorted(found.heldCounts.map(({ counter, amount }) => [counter, amount])),
           runs,
         },
         {
-          granted: `${grant?.units ?? 0n}`,
-          until: grant ? `${grant.until}` : '',
-          by: grant ? `${grant.by}` : '',
-          used: `${line.used}`,
-          charged: `${line.charged}`,
-          money: `${grant?.heldMoney ?? 0n}`,
-          holds: grant?.heldUnits.map(hold => [hold.bucket, `${hold.units}`]) ?? [],
+          granted: grant?.units ?? 0n,
+          until: grant?.until,
+          by: grant?.by,
+          used: line.used,
+          charged: line.charged,
+          money: grant?.main ?? 0n,
+          holds: sorted([...(grant?.buckets ?? [])].filter(([, units]) => units > 0n)),
+          counts: sorted([...(grant?.counters ?? [])]),
           runs: line.runs.map(run => [run.rate.id, `${run.n}`]),
         },
       )
-      // I3: whatever the split, the line was charged F of its runs.
-      const price = runs.reduce(
-        (sum, [name, n], i) => sum + costOf(rates.get(name)!, BigInt(n), i === 0 && !line.lost),
-        0n,
-      )
-      if (BigInt(said['charged']!) !== price)
-        throw new Error(`I3: ${id} ${key} was charged ${said['charged']}, its runs cost ${price}`)
+      // I3: whatever the split, the line was charged F of its runs, less what a money cap made free.
+      const price = line.runs.reduce((sum, run, i) => sum + priceOfRun(run.rate, i === 0 && !line.lost, run), 0n)
+      if (found.charged !== price - line.waived)
+        throw new Error(
+          `I3: ${id} ${key} was charged ${found.charged}, its runs cost ${price}, ${line.waived} were free`,
+        )
     }
   }
 
   /** I1: postings sum to zero per unit, each balance goes on from where it was, no number is missing. I4: no usage twice. */
-  private checkLedger(
-    id: string,
-    journal: readonly [string, string[]][],
-    account: Record<string, string>,
-    seq: string,
-  ): void {
+  private checkLedger(id: string, journal: readonly [string, string[]][], events: readonly string[]): void {
     const known = this.lastEntry.get(id)
+    const told: string[] = []
     for (const [entryId, [, text]] of journal) {
       if (entryId === known) continue
       this.lastEntry.set(id, entryId)
       const entry = JSON.parse(text!) as {
         account: string
         seq: number
-        held: number
+        kind: string
         posts: (string | number)[][]
         session?: string
-        lines: { line: string; used?: number; unrated?: number }[]
+        lines: { line: string; used?: number }[]
+        events?: (string | number)[][]
       }
       if (entry.account !== id) continue
       const before = this.ledger.get(`${id} seq`) ?? 0n
@@ -631,12 +539,14 @@ class World {
         const name = `${String(entry.session)} ${line}`
         this.usedInLedger.set(name, (this.usedInLedger.get(name) ?? 0n) + BigInt(used))
       }
+      if (entry.kind === 'charge') told.push(...(entry.events ?? []).map(event => event.join(' ')))
     }
-    same('I1: last entry', `${this.ledger.get(`${id} seq`) ?? 0n}`, seq)
-    const { money, debt } = pairs(account['funds']!.split(' ').slice(1)) as Record<'money' | 'debt', string>
-    same('I1: main', this.ledger.get(`${id} main`) ?? 0n, BigInt(money))
-    same('I1: debt', -(this.ledger.get(`${id} debt`) ?? 0n), BigInt(debt))
-    for (const bucket of this.model.accounts.get(id)!.buckets) {
+    same('events', told.sort(), events)
+    const model = this.model.accounts.get(id)!
+    same('I1: last entry', this.ledger.get(`${id} seq`) ?? 0n, BigInt(model.entries))
+    same('I1: main', this.ledger.get(`${id} main`) ?? 0n, model.money)
+    same('I1: debt', -(this.ledger.get(`${id} debt`) ?? 0n), model.debt)
+    for (const bucket of model.buckets) {
       same('I1: bucket', this.ledger.get(`${id} bucket:${bucket.id}`), bucket.amount)
     }
   }
@@ -647,37 +557,84 @@ class World {
 }
 
 const sessionName = (index: number): string => `gw.example;1;${index}`
-const pick = (programs: readonly Program[], index: number, otherwise?: ModelProgram): Program =>
-  index === 0 && otherwise ? (otherwise as Program) : programs[index % programs.length]!
-const flat = (text: string): [string, string][] =>
-  text === '-' ? [] : text.split(',').map(pair => pair.split('=') as [string, string])
+const sorted = (pairs: (readonly [string, bigint])[]): (readonly [string, bigint])[] =>
+  [...pairs].sort(([a], [b]) => (a < b ? -1 : 1))
 
-/** `money 5 held 3` → { money: '5', held: '3' } */
-function pairs(words: readonly string[]): Record<string, string> {
-  return Object.fromEntries(words.flatMap((word, i) => (i % 2 === 0 ? [[word, words[i + 1]!]] : [])))
+/** Rate and units of each run of a line. */
+function runsOf(text: string): [string, string][] {
+  const runs = / runs (\S+)/.exec(text)![1]!
+  if (runs === '-') return []
+  return runs
+    .split(',')
+    .map(run => run.split('=') as [string, string])
+    .filter(([name]) => name !== 'lost')
+    .map(([name, n]) => [name, n.split(':')[0]!])
+}
+
+/** JSON of big integers, as text. */
+const digits = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? `${value}` : value)
+
+/** A request with its programs' texts, times from the start. */
+function traced({ type, number, session, account, subscriber, at, now, past, counters, lines }: ModelRequest): string {
+  const text = (program: ModelProgram): string => (program as GeneratedProgram).text
+  const timed = (word: string, each: ModelPart['next']): string =>
+    each ? `\n      ${word} ${each.at - start} ${text(each.program)}` : ''
+  const head = `${type}${number} ${session} of ${account}.${subscriber} at ${at - start} now ${now - start}${past ? ' past' : ''}`
+  const named = (name: string): boolean => lines.some(line => JSON.stringify(line, digits).includes(`"${name}"`))
+  const periods = counters
+    .filter(({ name }) => named(name))
+    .map(({ name, start: from, end, limit }) => `${name} ${from && from - start}..${end - start} ${limit}`)
+  const parts = lines.map(
+    ({ key, used: { unsplit, before, after, indeterminate }, asked, threshold, now, next, prev }) =>
+      `\n    ${key} used ${unsplit},${before},${after},${indeterminate} asked ${asked}${threshold ? ' threshold' : ''}` +
+      `\n      now ${text(now)}${timed('next', next)}${timed('prev', prev)}`,
+  )
+  return [head, ...periods].join('; ') + parts.join('')
+}
+
+/**
+ * Of grants around a switch, whether they are final is not compared: a larger one may be covered by what each side holds more than it
+ * needs, which the script does not look for.
+ */
+function comparable(reply: unknown): unknown {
+  if (typeof reply === 'string') return reply
+  const { lines, ...rest } = reply as { lines: readonly { switchAt?: number }[] }
+  return { ...rest, lines: lines.map(line => (line.switchAt === undefined ? line : { ...line, final: undefined })) }
 }
 
 function same(what: string, found: unknown, wanted: unknown): void {
-  const [a, b] = [found, wanted].map(value =>
-    JSON.stringify(value, (_, v: unknown) => (typeof v === 'bigint' ? `${v}` : v)),
-  )
+  const [a, b] = [found, wanted].map(value => JSON.stringify(value, digits))
   if (a !== b) throw new Error(`${what}:\n  found  ${a}\n  wanted ${b}`)
 }
 
-t.test(`scripts and model agree (HISTORIES=${histories} SEED=${seed})`, { timeout: 600_000 }, async t => {
+t.test(`scripts and model agree (HISTORIES=${histories} SEED=${seed})`, { timeout: 86_400_000 }, async t => {
+  const { redis } = await startStore(t)
   let commands = 0
-  await fc.assert(
-    fc.asyncProperty(history, async ([set, list]) => {
-      const world = await World.make(set)
-      await world.check()
-      for (const command of list) {
-        await world.play(command)
-        await world.check(world.touchedBy(command))
-        commands++
-      }
-      await world.check()
+  await Promise.all(
+    Array.from({ length: lanes }, async (_, lane) => {
+      const store = await openStore(t, redis)
+      await store.redis.select(lane)
+      await fc.assert(
+        fc.asyncProperty(history, async ([catalog, set, list]) => {
+          const world = await World.make(store, catalog, set)
+          try {
+            await world.check()
+            for (const command of list) {
+              await world.play(command)
+              await world.check(world.touchedBy(command), command.do === 'charge' ? world.model.events : [])
+              commands++
+            }
+            await world.check()
+          } catch (error) {
+            throw new Error(
+              `${error instanceof Error ? error.message : String(error)}\n  ${world.trace.join('\n  ')}`,
+              { cause: error },
+            )
+          }
+        }),
+        { numRuns: Math.ceil(histories / lanes), seed: seed + lane },
+      )
     }),
-    { numRuns: histories, seed },
   )
   t.comment(`${commands} commands`)
   t.ok(commands > histories, 'they were played')

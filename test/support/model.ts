@@ -627,6 +627,7 @@ export class Model {
             line.drawn.set(bucket.id, drawn)
             bucket.amount -= amount
             held.set(bucket.id, left - amount)
+            begin(bucket, request.now)
           }
         }
         drawHeld(program.before)
@@ -638,7 +639,8 @@ export class Model {
           covered -= units
           let cost = this.charged(scope, session, line, program, units)
           for (const bucket of cash) {
-            const paid = min(cost, held.get(bucket.id)!)
+            const paid = max(0n, min(cost, held.get(bucket.id)!))
+            if (paid > 0n) begin(bucket, request.now)
             bucket.amount -= paid
             held.set(bucket.id, held.get(bucket.id)! - paid)
             cost -= paid
@@ -748,7 +750,8 @@ export class Model {
     line.grant = undefined
     const most = max(0n, min(wanted, lineLimit[terms.program.unit] - line.used))
     const held = this.fills(scope, line, terms, most)
-    for (const [id, amount] of held.buckets)
+    // A life does not begin with what is held for usage after a switch.
+    for (const [id, amount] of held.sides[0]!.buckets)
       if (amount > 0n)
         begin(
           scope.account.buckets.find(b => b.id === id)!,
