@@ -153,7 +153,7 @@ const reports = fc.array(
   { minLength: 1, maxLength: 8 },
 )
 
-t.test(`a rate's prices are the same in the catalog's code and in the model (SEED=${seed})`, async () => {
+t.test(`a rate's prices are the same in the catalog's code and in the model (SEED=${seed})`, t => {
   fc.assert(
     fc.property(anyRate, fc.bigInt(0n, 10n ** 8n), fc.boolean(), (rate, n, opens) => {
       const outcome = compileRate(rate.compiled.terms)
@@ -162,6 +162,7 @@ t.test(`a rate's prices are the same in the catalog's code and in the model (SEE
     }),
     { ...settings, numRuns: settings.numRuns * 10 },
   )
+  t.end()
 })
 
 t.test(`a session costs F of its units, however they are reported (SEED=${seed})`, async () => {

@@ -420,7 +420,8 @@ class World {
     const cash = said.buckets.filter(({ unit }) => unit === 'money')
     if (said.held < 0n || said.held > said.money + said.creditLimit)
       throw new Error(`I2: held ${said.held} of ${said.money} and credit ${said.creditLimit}`)
-    if (said.money < -said.creditLimit) throw new Error(`I2: money ${said.money} below the limit ${said.creditLimit}`)
+    if (said.money + said.creditLimit < 0n)
+      throw new Error(`I2: money ${said.money} below the limit ${said.creditLimit}`)
     for (const { id: bucket, amount, held } of [...said.buckets, ...cash]) {
       if (held < 0n || held > amount) throw new Error(`I2: ${bucket} has ${amount}, held ${held}`)
     }

@@ -256,7 +256,7 @@ const kit: fc.Arbitrary<Kit> = fc.record({
     ),
     events: fc.tuple(ratesOf('events')),
     money: fc.tuple(ratesOf('money')),
-  }) as fc.Arbitrary<Kit['rates']>,
+  }),
 })
 
 function programsOf(unit: UnitType, { counters, draws, rates }: Kit): fc.Arbitrary<GeneratedProgram> {
