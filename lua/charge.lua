@@ -453,6 +453,7 @@ local function spend(line, program, count, pool)
       local bucket = book.by_id[pool.cash[i]]
       local amount = program.money[bucket.name] and min(rest, pool.cash[i + 1]) or 0
       if amount > 0 then
+        start_life(bucket)
         post_bucket(book, bucket, -amount, against)
         paid(line, pool.cash[i], nil, amount)
         pool.cash[i + 1], rest = pool.cash[i + 1] - amount, rest - amount
