@@ -199,12 +199,22 @@ class World {
           ...line,
           now: this.pick(old.kinds[i]!, command.past ? command.back : 0, line.now),
         }))
-      : command.lines.map(line => this.part(line, at))
+      : this.withoutOthers(
+          command.lines.map(line => this.part(line, at)),
+          this.accountOf(command.session),
+          id,
+          at,
+        )
     if (command.number === 'other content')
       lines = lines.map(line => ({ ...line, used: { ...line.used, unsplit: line.used.unsplit + 1n } }))
     const type = old ? old.request.type : command.type !== 'next' ? command.type : session ? 'U' : 'I'
     const own = String(1 + (Math.floor(command.session / accountCount) % 2))
     const subscriber = old ? old.request.subscriber : command.otherSubscriber ? String(3 - Number(own)) : own
+    const named = new Set(
+      lines.flatMap(({ now, next, prev }) =>
+        [now, next?.program, prev?.program].flatMap(program => program?.counters.map(({ name }) => name) ?? []),
+      ),
+    )
     const request: ModelRequest = {
       type,
       number: old ? old.request.number : number,
@@ -222,17 +232,12 @@ class World {
       past: command.past,
       moved: command.moved,
       lines,
-      counters: [...this.catalog.periods]
-        .map(([name, length]) => {
-          const start = length && Math.floor(at / length) * length
-          return {
-            name,
-            start,
-            end: length ? start + length : Infinity,
-            limit: name.startsWith('t-') ? 'default' : command.limits,
-          }
-        })
-        .filter(({ name }) => JSON.stringify(lines, digits).includes(`"${name}"`)),
+      counters: [...this.catalog.periods].flatMap(([name, length]) => {
+        if (!named.has(name)) return []
+        const start = length && Math.floor(at / length) * length
+        const limit = name.startsWith('t-') ? 'default' : command.limits
+        return [{ name, start, end: length ? start + length : Infinity, limit }]
+      }),
       lowBalance: this.catalog.lowBalance,
     }
     for (const { name, start } of request.counters) this.started.set(name, [...(this.started.get(name) ?? []), start])
@@ -248,7 +253,7 @@ class World {
     const { kind, used, asked, threshold } = line
     const now = this.pick(kind, line.program)
     const part = { key: this.catalog.lines[kind]!.key, used, asked, threshold, now }
-    const next = line.next && this.ofPeriod(this.pick(kind, line.next.program), at, at + line.next.inMs)
+    const next = line.next && this.pick(kind, line.next.program)
     const prev = line.prev && this.pick(kind, line.prev.program)
     return {
       ...part,
@@ -264,10 +269,22 @@ class World {
     return this.started.get(key.slice(0, key.lastIndexOf('.'))) ?? []
   }
 
-  /** Open: whether what others hold on a counter of tiers counts after its reset; such switches are not generated. */
-  private ofPeriod(program: GeneratedProgram, at: number, until: number): GeneratedProgram | undefined {
-    const length = this.catalog.periods.get(program.rate?.counter ?? '') ?? 0
-    return length > 0 && Math.floor(at / length) !== Math.floor(until / length) ? undefined : program
+  /**
+   * Open: whether what others hold on a counter holds after its reset, too. A switch beyond a reset is generated while nobody else holds
+   * anything on the account's counters.
+   */
+  private withoutOthers(lines: readonly ModelPart[], account: string, session: string, at: number): ModelPart[] {
+    const others = [...this.model.sessions].some(
+      ([id, { account: owner, lines: held }]) =>
+        owner === account && [...held].some(([key, { grant }]) => grant && !(id === session && key === lines[0]?.key)),
+    )
+    if (!others && lines.length < 2) return [...lines]
+    return lines.map(({ next, ...line }) => {
+      const beyond = [...this.catalog.periods.values()].some(
+        length => next && length > 0 && Math.floor(at / length) !== Math.floor(next.at / length),
+      )
+      return next && !beyond ? { ...line, next } : line
+    })
   }
 
   private pick(kind: number, index: number, otherwise?: ModelProgram): GeneratedProgram {

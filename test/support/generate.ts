@@ -361,7 +361,8 @@ const bucket: fc.Arbitrary<GeneratedBucket> = fc
   .map(each => ({
     ...each,
     money: moneyBuckets.includes(each.name),
-    life: each.endsIn === 0 ? each.life : 0,
+    // *Ours:* not of money, whose life a draw from what was held for after a switch does not begin.
+    life: each.endsIn === 0 && !moneyBuckets.includes(each.name) ? each.life : 0,
     // Bounds that Redis and the catalog's check keep.
     amount: moneyBuckets.includes(each.name) && each.amount > 10n ** 9n ? 10n ** 9n : each.amount,
   }))
@@ -501,5 +502,5 @@ export type Command = typeof command extends fc.Arbitrary<infer C> ? C : never
 export const history = fc.tuple(
   catalog,
   fc.tuple(account, account),
-  fc.array(command, { minLength: 1, maxLength: 80, size: 'max' }),
+  fc.array(command, { minLength: 1, maxLength: 60, size: 'max' }),
 )
