@@ -405,14 +405,14 @@ end
 
 -- How many of `count` units the rate gives for `sum` (nil: all of them), and what they cost at most, with how much the run's T and billable units grow.
 -- What money takes beyond a limit with `free` costs nothing.
-local function buy(program, run, opening, sum, count, from, ahead)
+local function buy(program, run, opening, sum, count, holding, from, ahead)
   local rate, dear, value, other = program.rate, nil, 0, 0
   for _, c in ipairs(program.counters) do
     if c.what == 'm' and c.action == 'f' and c.limit then dear = min(dear or c.limit, max(0, c.limit - standing(c, from) - (ahead and ahead.cost or 0))) end
   end
   if program.tiers then
     value, other = standing(program.tiers, from, ahead)
-    if not sum then other = 0 end
+    if not holding then other = 0 end -- what is used moves the counter from where it stands
   end
   local units, cost, grown, d = count, cost_of(rate, run, opening, count, value, other)
   if sum and (cost > sum or rate.stop) and not (dear and sum >= dear) then
@@ -775,7 +775,7 @@ local function plan(line, program, count, from, ahead)
     line.free = sum
     local limited = room and room < sum
     if limited then sum = room end
-    local units, most_cost, grown, d = buy(program, run, opening, sum, rest, from, ahead)
+    local units, most_cost, grown, d = buy(program, run, opening, sum, rest, true, from, ahead)
     if limited and units < rest then line.stopped = line.limiting end
     if units > 0 then
       cost = max(0, most_cost)
