@@ -245,7 +245,12 @@ class World {
     let reply = await this.send(request, false)
     if (reply === 'unknown_session') reply = await this.send(request, true)
     const kept = typeof reply !== 'string' && reply.how !== 'old'
-    same('reply', comparable(reply), comparable(model.charge(request, kept)))
+    const falling = new Set(
+      this.catalog.lines
+        .filter(each => each.programs.some(({ rate }) => rate?.mode === 'volume'))
+        .map(({ key }) => key),
+    )
+    same('reply', comparable(reply, falling), comparable(model.charge(request, kept), falling))
   }
 
   /** Switches are between programs that pay, or do not cost anything afterwards. */
@@ -611,13 +616,18 @@ function traced({ type, number, session, account, subscriber, at, now, past, cou
 }
 
 /**
- * Of grants around a switch, whether they are final is not compared: a larger one may be covered by what each side holds more than it
- * needs, which the script does not look for.
+ * Whether a grant is final is not compared around a switch, where a larger one may be covered by what each side holds more than it needs,
+ * nor of lines whose rate is one of whole volume, where credits of the grant itself may pay for more of it.
  */
-function comparable(reply: unknown): unknown {
+function comparable(reply: unknown, falling: ReadonlySet<string>): unknown {
   if (typeof reply === 'string') return reply
-  const { lines, ...rest } = reply as { lines: readonly { switchAt?: number }[] }
-  return { ...rest, lines: lines.map(line => (line.switchAt === undefined ? line : { ...line, final: undefined })) }
+  const { lines, ...rest } = reply as { lines: readonly { line: string; switchAt?: number }[] }
+  return {
+    ...rest,
+    lines: lines.map(line =>
+      line.switchAt === undefined && !falling.has(line.line) ? line : { ...line, final: undefined },
+    ),
+  }
 }
 
 function same(what: string, found: unknown, wanted: unknown): void {
@@ -650,7 +660,7 @@ t.test(`scripts and model agree (HISTORIES=${histories} SEED=${seed})`, { timeou
             )
           }
         }),
-        { numRuns: Math.ceil(histories / lanes), seed: seed + lane },
+        { numRuns: Math.ceil(histories / lanes), seed: (seed + lane * 1_000_003) % 2 ** 31 },
       )
     }),
   )

@@ -361,8 +361,7 @@ const bucket: fc.Arbitrary<GeneratedBucket> = fc
   .map(each => ({
     ...each,
     money: moneyBuckets.includes(each.name),
-    // *Ours:* not of money, whose life a draw from what was held for after a switch does not begin.
-    life: each.endsIn === 0 && !moneyBuckets.includes(each.name) ? each.life : 0,
+    life: each.endsIn === 0 ? each.life : 0,
     // Bounds that Redis and the catalog's check keep.
     amount: moneyBuckets.includes(each.name) && each.amount > 10n ** 9n ? 10n ** 9n : each.amount,
   }))
