@@ -411,7 +411,9 @@ local function buy(program, run, opening, sum, count, holding, from, ahead)
     if c.what == 'm' and c.action == 'f' and c.limit then dear = min(dear or c.limit, max(0, c.limit - standing(c, from) - (ahead and ahead.cost or 0))) end
   end
   if program.tiers then
-    value, other = standing(program.tiers, from, ahead)
+    value, other = standing(program.tiers, from)
+    -- What the line was just granted comes before what is asked about, and nobody else holds it.
+    if ahead then value, other = value + (ahead.d or 0), max(0, other - (ahead.d or 0)) end
     if not holding then other = 0 end -- what is used moves the counter from where it stands
   end
   local units, cost, grown, d = count, cost_of(rate, run, opening, count, value, other)
