@@ -329,7 +329,7 @@ if has_counters then
   function standing(c, from, ahead)
     if from and c.period and c.period.ends <= from and book.counters[c.full].period < c.period.ends then
       if not ahead then return 0, 0 end
-      return c.what == 'u' and ahead.units or c.what == 'm' and ahead.cost or ahead.d or 0, 0 -- what the line itself was granted of it
+      return c.what == 'u' and ahead.units or ahead.cost, 0 -- what the line itself was granted of it
     end
     local counter = roll(c)
     return counter.value, counter.held
@@ -949,7 +949,7 @@ for _, line in ipairs(lines) do
     hold(line, line.now, line.rest)
   end
 end
-local failed, first_failure, most_validity = 0, nil, 0
+local failed, most_validity = 0, 0
 for _, line in ipairs(lines) do
   local s, term = line.session, line.now
   local program = term.a
@@ -990,7 +990,6 @@ for _, line in ipairs(lines) do
   if line.word == 'booked' and line.reported > 0 and line.old.a.kind == 'unrated' then line.word = 'unrated' end
   if line.word == 'denied' or line.word == 'unrated' or line.word == 'exhausted' then
     failed = failed + 1
-    first_failure = first_failure or line
   end
 end
 for _, line in ipairs(lines) do

@@ -4,9 +4,12 @@ import type { AccountWords, UseWords } from '../inquiry/rate-request.js'
 import { readIdentity, ruleOf } from './import.js'
 import { Problem } from './problem.js'
 import {
+  accountId,
   existing,
   noAccount,
+  object,
   ok,
+  text,
   type Route,
   type RouteAnswer,
   type RouteRequest,
@@ -17,14 +20,6 @@ import type { CatalogTexts, RatedSubject, ReloadOutcome } from './services.js'
 
 /** Octets of a catalog that is sent: hundreds of thousands of prefixes. */
 export const catalogOctets = 32 * 1024 * 1024
-
-const text = (description: string, more: Schema = {}): Schema => ({ type: 'string', description, ...more })
-const object = (required: readonly string[], properties: Readonly<Record<string, Schema>>): Schema => ({
-  type: 'object',
-  required,
-  properties,
-  additionalProperties: false,
-})
 
 const texts: Schema = {
   type: 'array',
@@ -48,7 +43,6 @@ const jump: Schema = {
   default: 20,
 }
 
-const accountId = text('1 to 64 characters of A-Z a-z 0-9 . _ -', { pattern: '^[A-Za-z0-9._-]{1,64}$' })
 const subscriber = text('An MSISDN, imsi:… or nai:…', { minLength: 1, maxLength: 260 })
 const word = (description: string): Schema => text(description, { minLength: 1, maxLength: 128 })
 const group: Schema = { type: 'integer', minimum: 0, maximum: 4_294_967_295 }

@@ -2,6 +2,7 @@
 import type { Account, Accounts } from '../balance/types.js'
 import type { Clock } from '../clock.js'
 import { parseMoney, type Micros } from '../units.js'
+import { accountPattern } from './import.js'
 import { Problem, type ProblemName } from './problem.js'
 import type { AdminServices } from './services.js'
 
@@ -46,6 +47,16 @@ export interface RouteAnswer {
 
 /** Who did it, in the ledger, when the request does not say: the API has one token. */
 export const defaultActor = 'admin-api'
+
+export const text = (description: string, more: Schema = {}): Schema => ({ type: 'string', description, ...more })
+export const object = (required: readonly string[], properties: Readonly<Record<string, Schema>>): Schema => ({
+  type: 'object',
+  required,
+  properties,
+  additionalProperties: false,
+})
+
+export const accountId = text('1 to 64 characters of A-Z a-z 0-9 . _ -', { pattern: accountPattern.source })
 
 export const ok = (body: object): RouteAnswer => ({ status: 200, body })
 

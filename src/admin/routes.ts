@@ -18,15 +18,18 @@ import {
   shown,
   subscribe,
 } from './account-terms.js'
-import { accountPattern, importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
+import { importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
 import { Problem } from './problem.js'
 import { ratingRoutes } from './rating-routes.js'
 import {
+  accountId,
   defaultActor,
   existing,
   moneyOf,
   noAccount,
+  object,
   ok,
+  text,
   type Route,
   type RouteAnswer,
   type RouteRequest,
@@ -41,15 +44,6 @@ const jsonLinesTypes = ['application/x-ndjson', 'application/jsonl']
 /** About five million rows. */
 const importOctets = 512 * 1024 * 1024
 
-const text = (description: string, more: Schema = {}): Schema => ({ type: 'string', description, ...more })
-const object = (required: readonly string[], properties: Readonly<Record<string, Schema>>): Schema => ({
-  type: 'object',
-  required,
-  properties,
-  additionalProperties: false,
-})
-
-const accountId = text('1 to 64 characters of A-Z a-z 0-9 . _ -', { pattern: accountPattern.source })
 const money = text('Decimal text like 5.00, at most six decimals', { pattern: '^\\d{1,9}(\\.\\d{1,6})?$' })
 const currency = text('ISO 4217, like EUR', { pattern: '^[A-Z]{3}$' })
 const sessionId = text('Session-Id as the gateway sent it', { minLength: 1, maxLength: 512 })
