@@ -27,6 +27,8 @@ import type { EndToEndIds, Outcome, Pending } from './own-requests.js'
 import { PendingRequests } from './own-requests.js'
 import type { PeerAction, PeerEvent, PeerStateName } from './peer.js'
 import { step } from './peer.js'
+import type { PeerBook } from './peer-book.js'
+import { Tally } from './peer-book.js'
 import type { PeerTable } from './peer-table.js'
 import { plainAddress } from './peer-table.js'
 import type { OwnIdentity } from './routing.js'
@@ -41,9 +43,13 @@ import {
   sameIdentity,
   scanAvps,
 } from './routing.js'
+import type { Endpoint, Tap, TappedConnection } from './tap.js'
+import { tapWritten } from './tap.js'
 import type { WatchdogAction, WatchdogState } from './watchdog.js'
 import { drawTw, Watchdog } from './watchdog.js'
 import { avpOctets, Writer } from './writer.js'
+
+export type Transport = 'tcp' | 'tls' | 'sctp'
 
 /** What all connections of a server share. */
 export interface Node {
@@ -54,6 +60,8 @@ export interface Node {
   readonly own: OwnCapabilities
   readonly identity: OwnIdentity
   readonly peers: PeerTable
+  readonly book: PeerBook
+  readonly tap: Tap | undefined
   readonly shapes: BaseShapes
   readonly bodies: BaseBodies
   readonly endToEnd: EndToEndIds
@@ -137,14 +145,20 @@ const command = { capabilities: 257, watchdog: 280, disconnect: 282 } as const
 /** The scan of the request that is being checked; used and forgotten within one call. */
 const scanned = noAvps()
 
-export class Connection {
+export class Connection implements TappedConnection {
   readonly address: string
+  /** How it is carried, and who called whom. */
+  readonly transport: Transport = 'tcp'
+  readonly direction: 'accepted' | 'initiated' = 'accepted'
   /** When it was accepted. */
   readonly since: Millis
   /** Set when its CER is accepted. */
   peer: PeerInfo | undefined
   /** Set when its CER is good, accepted or not. */
   capabilities: Capabilities | undefined
+
+  /** The peer's counts, once it is known. */
+  tally = new Tally()
 
   private state: PeerStateName = 'Closed'
   private cer: Header | undefined
@@ -232,6 +246,14 @@ export class Connection {
     return this.socket.writableLength + this.writer.pending
   }
 
+  get remote(): Endpoint {
+    return { address: this.address, port: this.socket.remotePort ?? 0 }
+  }
+
+  get local(): Endpoint {
+    return { address: plainAddress(this.socket.localAddress ?? ''), port: this.socket.localPort ?? 0 }
+  }
+
   /** Whether it may carry a request of ours now. */
   carries(applicationId: number): boolean {
     return this.open && this.watchdog?.state === 'OKAY' && this.capabilities!.applications.includes(applicationId)
@@ -248,6 +270,7 @@ export class Connection {
     this.writer.message(request.flags, request.commandCode, request.applicationId, request.hopByHop, request.endToEnd)
     this.writer.ready(request.body)
     this.writer.endMessage()
+    this.tally.requestOut(request.commandCode)
     this.sent(request.commandCode)
   }
 
@@ -367,6 +390,8 @@ export class Connection {
     const header = readHeader(octets)
     this.traffic.messagesIn[commandIndex(header.commandCode)]!++
     const isRequest = (header.flags & FLAG.REQUEST) !== 0
+    if (isRequest) this.tally.requestIn(header.commandCode)
+    if (this.node.tap?.listening) this.node.tap.message('in', this, octets)
     if (!isRequest) this.receiveAnswer(header, octets)
     else if (header.commandCode === command.capabilities) this.receiveCer(header, octets)
     else if (header.commandCode === command.watchdog) this.receiveBase('R-Rcv-DWR', header, octets)
@@ -494,8 +519,14 @@ export class Connection {
     this.node.metrics.cerRejected(rejection)
     const fields = { rejection, address: this.address, 'Origin-Host': originHost, 'Result-Code': error.resultCode }
     this.owner.logRarely(`cer-${rejection}`, fields, `refused a CER: ${error.message}`)
+    this.noteRefusal(rejection, error, originHost)
     this.refusal = error
     this.onEvent('R-Conn-CER-Bad', { reason: 'cer_rejected' })
+  }
+
+  private noteRefusal(rejection: CerRejection, { resultCode, message }: DiameterError, originHost?: string): void {
+    const { address } = this
+    this.node.book.refused({ at: this.node.clock.now(), rejection, resultCode, message, originHost, address })
   }
 
   /** The peer has an open connection already: it counts if it lives. */
@@ -506,6 +537,7 @@ export class Connection {
       if (alive) {
         this.refusal = duplicateError()
         this.node.metrics.cerRejected('duplicate')
+        this.noteRefusal('duplicate', this.refusal, this.candidate!.originHost)
         this.onEvent('Probe-Answered', { reason: 'cer_rejected' })
         return
       }
@@ -520,6 +552,7 @@ export class Connection {
     const peer = (this.peer = this.candidate!)
     this.originHost = lowerCase(peer.originHost)
     this.traffic = metrics.traffic(peer.name)
+    this.tally = this.node.book.opened(peer.originHost, host => this.owner.connectionOf(host) !== undefined)
     const reopen = this.owner.failedBefore(peer.originHost)
     this.owner.opened(this)
     this.sendCea(undefined)
@@ -713,6 +746,7 @@ export class Connection {
       this.writer.dropMessage()
       throw error
     }
+    this.tally.answerOut(header.commandCode, answer.resultCode, this.node.clock)
     this.sent(header.commandCode)
   }
 
@@ -733,6 +767,7 @@ export class Connection {
       return
     }
     writeErrorAnswer(this.writer, request, error, this.node.own.identityAvps)
+    this.tally.answerOut(request.header.commandCode, error.resultCode, this.node.clock, error.message)
     this.sent(request.header.commandCode)
   }
 
@@ -772,7 +807,9 @@ export class Connection {
       return
     }
     this.node.clock.clearTimeout(request.timer)
-    request.settle({ kind: 'answered', header, octets, resultCode: resultCodeOf(octets) })
+    const resultCode = resultCodeOf(octets)
+    this.tally.answerIn(header.commandCode, resultCode, this.node.clock)
+    request.settle({ kind: 'answered', header, octets, resultCode })
   }
 
   // Octets out.
@@ -789,6 +826,7 @@ export class Connection {
     if (this.writer.pending === 0 || this.socket.destroyed || this.socket.writableEnded) return
     const octets = this.writer.take()
     this.traffic.octetsOut += octets.length
+    if (this.node.tap?.listening) tapWritten(this.node.tap, this, octets)
     this.socket.write(octets)
     if (this.socket.writableLength > this.node.config.limits.outputOctets) this.disconnect('output_limit')
     else if (this.socket.writableNeedDrain) this.adjustReading()
@@ -837,6 +875,7 @@ export class Connection {
     metrics.closed(this.peer?.name ?? unknownPeer, reason)
     if (this.peer) {
       const { name, originHost } = this.peer
+      this.tally.lastEnd = { at: clock.now(), reason }
       const fields = { peer: name, 'Origin-Host': originHost, address: this.address, reason, inFlight: this.inFlight }
       if (reason === 'drain' || reason === 'dpr') log.info(fields, 'peer disconnected')
       else log.warn(fields, 'peer lost')

@@ -10,7 +10,7 @@ import type { DiameterConfig, ListenAddress } from '../config/config.js'
 import type { Millis } from '../units.js'
 import type { Application, PeerInfo } from './application.js'
 import { cerShape } from './capabilities.js'
-import type { ConnectionOwner, Node } from './connection.js'
+import type { ConnectionOwner, Node, Transport } from './connection.js'
 import { Connection, Dpr, Dwr } from './connection.js'
 import type { Dictionary } from './dictionary.js'
 import { FLAG } from './header.js'
@@ -20,8 +20,10 @@ import { unknownPeer } from './metrics.js'
 import type { Outcome, Pending } from './own-requests.js'
 import { EndToEndIds } from './own-requests.js'
 import type { PeerStateName } from './peer.js'
+import { PeerBook, type PeerRefusal, type Tally } from './peer-book.js'
 import { PeerTable } from './peer-table.js'
 import { lowerCase } from './routing.js'
+import type { Tap } from './tap.js'
 import type { WatchdogState } from './watchdog.js'
 import { Writer } from './writer.js'
 
@@ -39,6 +41,8 @@ export interface DiameterServerOptions {
   readonly originStateId: number
   /** Gives 0 ≤ n < 1. Jitter and the start of identifiers; for tests. */
   readonly random?: () => number
+  /** Hears every message while it listens. */
+  readonly tap?: Tap
   /** A CER was accepted, with the Origin-State-Id in it, if any. */
   readonly onPeer?: (peer: PeerInfo, originStateId: number | undefined) => void
 }
@@ -63,6 +67,19 @@ export interface PeerState {
   readonly inFlight: number
   /** Octets written that it has not read. */
   readonly outputOctets: number
+  readonly port: number
+  readonly transport: Transport
+  readonly direction: 'accepted' | 'initiated'
+  /** Since the daemon started, over its connections. */
+  readonly tally: Tally
+}
+
+/** A peer without a connection. */
+export interface AbsentPeer {
+  readonly originHost: string
+  /** Undefined: it never was connected. */
+  readonly tally: Tally | undefined
+  readonly refusal: PeerRefusal | undefined
 }
 
 export interface ConnectionCounts {
@@ -125,6 +142,8 @@ export class DiameterServer implements ConnectionOwner {
       own: { identityAvps, originStateId, applications: ids },
       identity: { host: lowerCase(config.identity), realm: lowerCase(config.realm) },
       peers: new PeerTable(config.peers),
+      book: new PeerBook(config.peers.map(({ identity }) => identity)),
+      tap: options.tap,
       shapes: {
         cer: cerShape(dictionary),
         dwr: shape(dictionary, 'Device-Watchdog-Request', Dwr, { originHost: 'Origin-Host' }),
@@ -196,8 +215,27 @@ export class DiameterServer implements ConnectionOwner {
         connectedSince: connection.since,
         inFlight: connection.inFlight,
         outputOctets: connection.outputOctets,
+        port: connection.remote.port,
+        transport: connection.transport,
+        direction: connection.direction,
+        tally: connection.tally,
       }
     })
+  }
+
+  /** Those that were connected or are in a row by name, and have no connection. */
+  absent(): AbsentPeer[] {
+    const { book, config } = this.node
+    const named = config.peers.map(({ identity }) => identity).filter(identity => identity !== '*')
+    const hosts = new Map([...book.known(), ...named].map(host => [host.toLowerCase(), host]))
+    return [...hosts]
+      .filter(([key]) => !this.byPeer.has(key))
+      .map(([key, originHost]) => ({ originHost, tally: book.tallyOf(key), refusal: book.refusalOf(key) }))
+  }
+
+  /** Refusals of who is in no row by name, the newest last. */
+  strangers(): readonly PeerRefusal[] {
+    return this.node.book.unknown()
   }
 
   counts(): ConnectionCounts {
