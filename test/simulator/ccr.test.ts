@@ -71,6 +71,97 @@ const requests: readonly (readonly [string, CcrInput])[] = [
   ['a call that comes', { ...base, serviceContextId: '32260@3gpp.org', information: { direction: 'terminating' } }],
   ['an SMS', { ...base, serviceContextId: '26.32274@3gpp.org', information: { called: '491512345678' } }],
   ['an MMS', { ...base, serviceContextId: '32270@3gpp.org', information: { rat: 1, called: '491512345678' } }],
+  [
+    'a call with all that is known of it',
+    {
+      ...base,
+      serviceContextId: '32260@3gpp.org',
+      information: {
+        sipMethod: 'INVITE',
+        from: '447700900123',
+        called: 'sip:info@example.net',
+        direction: 'originating',
+      },
+    },
+  ],
+  [
+    'an SMS to three, debited',
+    {
+      ...base,
+      type: 'event',
+      action: 'debit',
+      serviceContextId: '32274@3gpp.org',
+      services: [{ serviceIdentifiers: [1], requested: { events: 3n } }],
+      information: { messageType: 0, from: '447700900123', called: '4915', recipients: ['4916', '4917'] },
+    },
+  ],
+  [
+    'an MMS to two, with its size, given back',
+    {
+      ...base,
+      type: 'event',
+      action: 'refund',
+      serviceContextId: '32270@3gpp.org',
+      services: [{ requested: { events: 1n }, refund: Buffer.from('R1') }],
+      information: {
+        messageType: 1,
+        size: 30_720,
+        from: '447700900123',
+        called: '4915',
+        recipients: ['x@example.net'],
+      },
+    },
+  ],
+  [
+    'a question for a balance',
+    {
+      ...base,
+      type: 'event',
+      action: 'check-balance',
+      serviceContextId: 'value@example',
+      originStateId: 7,
+      units: { requested: { money: 500_000n, currency: 978 } },
+    },
+  ],
+  [
+    'a question for a price of something generic',
+    {
+      ...base,
+      type: 'event',
+      action: 'price',
+      serviceContextId: 'generic@example.net',
+      units: { serviceIdentifiers: [1], requested: { events: 10n } },
+      // Application-Server-Id is text, TS 32.299 section 7.2.16; tshark 4.0 takes it for a number.
+      information: { generic: { type: 100, session: 5 } },
+    },
+  ],
+  [
+    'a change that was armed, with where',
+    {
+      ...base,
+      services: [{ ratingGroup: 10, requested: {}, used: [{ octets: 4096n }], reason: 6, triggers: [4, 3] }],
+      information: {
+        ...{ rat: 1, servingNode: '192.0.2.11', timeZone: Buffer.of(0, 0) },
+        location: Buffer.from('8232f451000132f45100000101', 'hex'),
+      },
+    },
+  ],
+  [
+    'usage with envelopes, and events with their times',
+    {
+      ...base,
+      services: [
+        {
+          ratingGroup: 30,
+          requested: {},
+          used: [{ seconds: 300 }],
+          reason: 4,
+          envelopes: [{ start: 1_768_478_400, end: 1_768_478_600, octets: 500_000n }, { start: 1_768_479_000 }],
+        },
+        { ratingGroup: 31, used: [{ events: 2n, eventTimes: [1_768_478_400, 1_768_478_401] }] },
+      ],
+    },
+  ],
   ['nothing to inform of', { ...base, information: {} }],
   [
     'money',
