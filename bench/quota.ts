@@ -22,6 +22,7 @@ import { Identities } from '../src/balance/identities.js'
 import { Store } from '../src/balance/store.js'
 import { ChargingFunction, type ChargingMetrics, type LineRequest, type RequestType } from '../src/charging/charging.js'
 import { systemClock, type Clock } from '../src/clock.js'
+import { standardProfile } from '../src/config/profiles.js'
 import { loadCatalog } from '../src/rating/load.js'
 import { micros, type Millis } from '../src/units.js'
 import { seeded } from '../test/support/load.js'
@@ -245,7 +246,7 @@ class Session {
       retransmitted: false,
       arrival: at,
       arrivedAt: systemClock.monotonic(),
-      profile: { requestedUnits: 'bound', subscriptionId: 'always' },
+      profile: { ...standardProfile, subscriptionId: 'always' },
     })
     gateways.messages++
     if (outcome.status !== 'answered' && outcome.status !== 'refused') throw new Error(`charge: ${outcome.status}`)

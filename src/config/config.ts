@@ -56,12 +56,26 @@ export interface PeerConfig {
   readonly profile: PeerProfile
 }
 
-/** What a peer may change of our behaviour. Everything else is the same for all. */
+/** What a peer may change of our behaviour: everything else is the same for all. `config/profiles.yaml` explains each. */
 export interface PeerProfile {
   /** `bound`: the amount in Requested-Service-Unit bounds the grant. `ignore`: it says nothing. */
   readonly requestedUnits: 'bound' | 'ignore'
   /** `always`: each CCR names the subscriber, so that no session index is kept. */
   readonly subscriptionId: 'always' | 'sometimes'
+  /** A CCR-U or -T that finds no store in time: 3004, or no answer at all. Its usage goes to the spool either way. */
+  readonly onOutage: 'answer' | 'silent'
+  /** Usage of a session that has ended: charged, or only written to the ledger. 5002 either way. */
+  readonly lateUsage: 'charge' | 'record'
+  /** Another request with a number that was answered: that answer again, or 5012. Nothing is debited either way. */
+  readonly reusedNumber: 'answer' | 'refuse'
+  /** `any`: also refunds that name no debit. */
+  readonly refunds: 'reference' | 'any'
+  /** Names of AVPs that are never sent to it. */
+  readonly omit: readonly string[]
+  /** Final-Unit-Indication, QoS-Final-Unit-Indication with the extension AVPs, or both side by side. */
+  readonly finalUnits: 'rfc4006' | 'rfc8506' | 'both'
+  /** A price change inside a grant: Tariff-Time-Change says when, or the grant is valid only until then. */
+  readonly tariffSwitch: 'announce' | 'validity'
 }
 
 export interface DiameterLimits {

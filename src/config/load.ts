@@ -15,14 +15,14 @@ import type {
   ListenAddress,
   LogConfig,
   PeerConfig,
-  PeerProfile,
   StoreConfig,
 } from './config.js'
+import { choice, group, or } from './optional.js'
+import { readProfile, readProfiles, standardProfile, type Profiles } from './profiles.js'
 import {
   fault,
   parseYaml,
   readBoolean,
-  readChoice,
   readDuration,
   readFields,
   readInteger,
@@ -44,8 +44,6 @@ interface Surroundings {
   readonly environment: Environment
 }
 
-type Fields<K extends string> = Partial<Record<K, Value>>
-
 const second = 1_000
 const minute = 60 * second
 const hour = 60 * minute
@@ -59,7 +57,7 @@ const loopback: PeerConfig = {
   realm: '*',
   from: ['127.0.0.0/8', '::1/128'],
   relay: false,
-  profile: { requestedUnits: 'bound', subscriptionId: 'sometimes' },
+  profile: standardProfile,
 }
 
 const count = { min: 1, max: 1_000_000 }
@@ -94,7 +92,7 @@ export function readConfig(file: string, text: string, environment: Environment 
   const data = pathOf(top.data, '../data', around)
   const config: Config = {
     file: resolve(file),
-    diameter: readDiameter(top.diameter, around),
+    diameter: readDiameter(top.diameter, around, faults),
     store: readStore(top.store, around),
     charging: readCharging(top.charging),
     journal: readJournal(top.journal, data, around),
@@ -108,14 +106,6 @@ export function readConfig(file: string, text: string, environment: Environment 
   return sorted.length > 0 ? { faults: sorted } : { config }
 }
 
-/** The keys of a group that may be absent. */
-const group = <K extends string>(value: Value | undefined, keys: readonly K[]): Fields<K> =>
-  value ? readFields(value, keys) : {}
-
-/** What a reader makes of a value, or the default when there is no value or a wrong one. */
-const or = <T>(value: Value | undefined, read: (value: Value) => T | undefined, fallback: T): T =>
-  (value && read(value)) ?? fallback
-
 const pathOf = (value: Value | undefined, fallback: string, around: Surroundings): string =>
   resolve(around.folder, or(value, readText, fallback))
 
@@ -128,22 +118,21 @@ const duration = (value: Value | undefined, fallback: number, range: { min: numb
 const size = (value: Value | undefined, fallback: number, range = octets): number =>
   or(value, each => readSize(each, range), fallback)
 
-const choice = <K extends string>(value: Value | undefined, choices: readonly [K, ...K[]]): K =>
-  or(value, each => readChoice(each, choices), choices[0])
-
 const diameterKeys = [
   'identity',
   'realm',
   'listen',
   'dictionaries',
+  'profiles',
   'peers',
   'limits',
   'watchdog',
   'duplicatePeer',
 ] as const
 
-function readDiameter(value: Value | undefined, around: Surroundings): DiameterConfig {
+function readDiameter(value: Value | undefined, around: Surroundings, faults: Fault[]): DiameterConfig {
   const fields = group(value, diameterKeys)
+  const profiles = readProfiles(fields.profiles, faults)
   const listen = fields.listen
     ? readSome(fields.listen, readAddress, '127.0.0.1:3868')
     : [{ host: '127.0.0.1', port: diameterPort }]
@@ -154,7 +143,9 @@ function readDiameter(value: Value | undefined, around: Surroundings): DiameterC
     dictionaries: fields.dictionaries
       ? readEach(fields.dictionaries, readText).map(each => resolve(around.folder, each))
       : [],
-    peers: fields.peers ? readPeers(fields.peers) : [loopback],
+    peers: fields.peers
+      ? readPeers(fields.peers, profiles)
+      : [{ ...loopback, profile: readProfile(undefined, profiles) }],
     limits: readLimits(fields.limits),
     watchdogMs: duration(fields.watchdog, 30 * second, { min: 6 * second, max: hour }),
     duplicatePeer: choice(fields.duplicatePeer, ['reject', 'replace']),
@@ -205,7 +196,7 @@ function parseAddress(text: string): ListenAddress | undefined {
   return { host: (bracketed ?? plain)!, port: Number(match[3]) }
 }
 
-function readPeers(value: Value): PeerConfig[] {
+function readPeers(value: Value, profiles: Profiles): PeerConfig[] {
   const peers: PeerConfig[] = []
   for (const item of readList(value)) {
     const fields = readFields(
@@ -222,7 +213,7 @@ function readPeers(value: Value): PeerConfig[] {
       realm: or(fields.realm, readDomainOrAny, '*'),
       from: fields.from ? readSome(fields.from, readBlock, '10.0.0.0/8') : [],
       relay: or(fields.relay, readBoolean, false),
-      profile: readProfile(fields.profile),
+      profile: readProfile(fields.profile, profiles),
     })
   }
   return peers
@@ -238,14 +229,6 @@ function parseBlock(text: string): string | undefined {
   if (widest === undefined || rest.length > 0) return undefined
   if (bits === undefined) return `${address}/${widest}`
   return /^\d{1,3}$/.test(bits) && Number(bits) <= widest ? text : undefined
-}
-
-function readProfile(value: Value | undefined): PeerProfile {
-  const fields = group(value, ['requestedUnits', 'subscriptionId'])
-  return {
-    requestedUnits: choice(fields.requestedUnits, ['bound', 'ignore']),
-    subscriptionId: choice(fields.subscriptionId, ['sometimes', 'always']),
-  }
 }
 
 const limitKeys = [
@@ -423,7 +406,7 @@ function readMetrics(value: Value | undefined): ListenAddress {
 function readLog(value: Value | undefined): LogConfig {
   const fields = group(value, ['level', 'identities'])
   return {
-    level: or(fields.level, each => readChoice(each, ['trace', 'debug', 'info', 'warn', 'error', 'silent']), 'info'),
+    level: choice(fields.level, ['trace', 'debug', 'info', 'warn', 'error', 'silent'], 'info'),
     identities: choice(fields.identities, ['masked', 'plain']),
   }
 }

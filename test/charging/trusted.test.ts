@@ -4,6 +4,7 @@
 import t from 'tap'
 import { ChargingFunction, type CreditRequest } from '../../src/charging/charging.js'
 import { systemClock } from '../../src/clock.js'
+import { standardProfile } from '../../src/config/profiles.js'
 import { loadCatalog } from '../../src/rating/load.js'
 import { Metrics } from '../../src/telemetry/metrics.js'
 import { DiameterCounters } from '../../src/diameter/metrics.js'
@@ -42,7 +43,7 @@ void t.test('a store that was emptied is noticed, and nothing is charged until i
     retransmitted: false,
     arrival: systemClock.now(),
     arrivedAt: systemClock.monotonic(),
-    profile: { requestedUnits: 'bound', subscriptionId: 'sometimes' },
+    profile: standardProfile,
   })
   t.match(await charging.charge(initial()), { status: 'unknown_subscriber' })
   await store.redis.flushall()

@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import type { Config } from '../../src/config/config.js'
 import { loadConfig, readConfig, type ConfigOutcome } from '../../src/config/load.js'
+import { standardProfile } from '../../src/config/profiles.js'
 import { linesOf, plant, type Mistake } from '../support/mistake.js'
 
 const good = `catalog: catalog
@@ -78,7 +79,7 @@ t.test('every key is read; paths start at the folder of the file', t => {
       realm: '*',
       from: ['10.0.0.0/8', '192.0.2.7/32'],
       relay: false,
-      profile: { requestedUnits: 'bound', subscriptionId: 'sometimes' },
+      profile: standardProfile,
     },
     {
       name: 'any',
@@ -86,7 +87,7 @@ t.test('every key is read; paths start at the folder of the file', t => {
       realm: '*',
       from: ['::1/128'],
       relay: true,
-      profile: { requestedUnits: 'ignore', subscriptionId: 'always' },
+      profile: { ...standardProfile, requestedUnits: 'ignore', subscriptionId: 'always' },
     },
   ])
   t.end()

@@ -1,5 +1,6 @@
 import t from 'tap'
 import type { PeerConfig } from '../../src/config/config.js'
+import { standardProfile } from '../../src/config/profiles.js'
 import { PeerTable, plainAddress } from '../../src/diameter/peer-table.js'
 
 const row = (name: string, identity: string, realm: string, ...from: string[]): PeerConfig => ({
@@ -8,7 +9,7 @@ const row = (name: string, identity: string, realm: string, ...from: string[]): 
   realm,
   from,
   relay: false,
-  profile: { requestedUnits: 'bound', subscriptionId: 'sometimes' },
+  profile: standardProfile,
 })
 
 const table = new PeerTable([

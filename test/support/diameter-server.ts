@@ -5,6 +5,7 @@ import { pino } from 'pino'
 import type { Test } from 'tap'
 import { VirtualClock } from '../../src/clock.js'
 import type { DiameterConfig, DiameterLimits, PeerConfig } from '../../src/config/config.js'
+import { standardProfile } from '../../src/config/profiles.js'
 import { readMessage, shape } from '../../src/diameter/message.js'
 import { DiameterCounters } from '../../src/diameter/metrics.js'
 import type { Answer, Application, IncomingRequest } from '../../src/diameter/server.js'
@@ -35,7 +36,7 @@ export const aPeer = (parts: Partial<PeerConfig> = {}): PeerConfig => ({
   realm: 'example.net',
   from: ['127.0.0.0/8', '::1/128'],
   relay: false,
-  profile: { requestedUnits: 'bound', subscriptionId: 'sometimes' },
+  profile: standardProfile,
   ...parts,
 })
 
