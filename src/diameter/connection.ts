@@ -1,99 +1,40 @@
 /**
- * One transport connection of a peer: reads frames, performs what the peer state machine (peer.ts) and the watchdog
- * (watchdog.ts) say, hands requests to their application, and writes answers. RFC 6733 sections 2.1, 5 and 6.
+ * One transport connection of a peer: performs what the peer state machine (peer.ts) and the watchdog (watchdog.ts) say.
+ * RFC 6733 section 5. What comes is cut into messages by input.ts, requests are served by incoming.ts, and what is sent leaves
+ * through output.ts.
  *
- * What a turn of the event loop answers leaves as one write. A peer that does not read its answers, or has too much in
- * work, is not read from.
+ * A peer that does not read its answers, or has too much in work, is not read from.
  */
 import type { Socket } from 'node:net'
-import type { Logger } from 'pino'
-import type { Clock, Timer } from '../clock.js'
-import type { DiameterConfig, PeerConfig } from '../config/config.js'
+import type { Timer } from '../clock.js'
+import type { PeerConfig } from '../config/config.js'
 import type { Millis } from '../units.js'
-import type { Answer, Application, IncomingRequest, PeerInfo } from './application.js'
-import type { Capabilities, CerShape, OwnCapabilities } from './capabilities.js'
-import { negotiate, readCer, writeCea } from './capabilities.js'
-import type { Dictionary } from './dictionary.js'
-import { writeErrorAnswer } from './error-answer.js'
+import type { PeerInfo } from './application.js'
+import type { Capabilities } from './capabilities.js'
+import { negotiate, readCer } from './capabilities.js'
 import { DiameterError, ResultCode } from './errors.js'
-import { Framer } from './frame.js'
 import type { Header } from './header.js'
 import { checkRequestHeader, FLAG, readHeader } from './header.js'
-import type { Shape } from './message.js'
+import { IncomingRequests } from './incoming.js'
+import { Input } from './input.js'
 import { readMessage } from './message.js'
-import type { CerRejection, CloseReason, DiameterMetrics, Traffic } from './metrics.js'
+import type { CerRejection, CloseReason } from './metrics.js'
 import { commandIndex, unknownPeer } from './metrics.js'
-import type { EndToEndIds, Outcome, Pending } from './own-requests.js'
+import type { Node } from './node.js'
+import { command } from './node.js'
+import { Output } from './output.js'
+import type { Outcome, Pending } from './own-requests.js'
 import { PendingRequests } from './own-requests.js'
 import type { PeerAction, PeerEvent, PeerStateName } from './peer.js'
 import { step } from './peer.js'
-import type { PeerBook } from './peer-book.js'
 import { Tally } from './peer-book.js'
-import type { PeerTable } from './peer-table.js'
 import { plainAddress } from './peer-table.js'
-import type { OwnIdentity } from './routing.js'
-import {
-  avpAt,
-  checkApplicationId,
-  checkDestination,
-  dataAt,
-  lowerCase,
-  noAvps,
-  occurrences,
-  sameIdentity,
-  scanAvps,
-} from './routing.js'
-import type { Endpoint, Tap, TappedConnection } from './tap.js'
-import { tapWritten } from './tap.js'
+import { dataAt, occurrences } from './routing.js'
+import type { Endpoint, TappedConnection } from './tap.js'
 import type { WatchdogAction, WatchdogState } from './watchdog.js'
 import { drawTw, Watchdog } from './watchdog.js'
-import { avpOctets, Writer } from './writer.js'
 
 export type Transport = 'tcp' | 'tls' | 'sctp'
-
-/** What all connections of a server share. */
-export interface Node {
-  readonly config: DiameterConfig
-  readonly dictionary: Dictionary
-  readonly applications: ReadonlyMap<number, Application>
-  readonly applicationIds: ReadonlySet<number>
-  readonly own: OwnCapabilities
-  readonly identity: OwnIdentity
-  readonly peers: PeerTable
-  readonly book: PeerBook
-  readonly tap: Tap | undefined
-  readonly shapes: BaseShapes
-  readonly bodies: BaseBodies
-  readonly endToEnd: EndToEndIds
-  readonly log: Logger
-  readonly metrics: DiameterMetrics
-  readonly clock: Clock
-  /** Gives 0 ≤ n < 1: jitter and the start of identifiers. */
-  readonly random: () => number
-}
-
-export class Dwr {
-  originHost = ''
-}
-
-export class Dpr {
-  disconnectCause = 0
-}
-
-/** Shapes of the base protocol's own requests. */
-export interface BaseShapes {
-  readonly cer: CerShape
-  readonly dwr: Shape<Dwr>
-  readonly dpr: Shape<Dpr>
-}
-
-/** AVPs of the messages that are always the same. */
-export interface BaseBodies {
-  readonly dwr: Buffer
-  readonly dwa: Buffer
-  readonly dpr: Buffer
-  readonly dpa: Buffer
-}
 
 /** What a connection asks of the server that it belongs to. */
 export interface ConnectionOwner {
@@ -119,32 +60,6 @@ const lingerMs = 1_000
 /** Time for an open connection to prove that it lives, when its peer connects again (`duplicatePeer: replace`). */
 const probeMs = 3_000
 
-/** Output queue of an idle connection; it grows with what a turn answers. A thousand idle peers are to cost little. */
-const slabOctets = 16_384
-
-/** Codes that mean that the peer sent something wrong, not that it may not have what it asks for. */
-const decodeErrors: ReadonlySet<number> = new Set([
-  ResultCode.COMMAND_UNSUPPORTED,
-  ResultCode.APPLICATION_UNSUPPORTED,
-  ResultCode.INVALID_HDR_BITS,
-  ResultCode.INVALID_AVP_BITS,
-  ResultCode.AVP_UNSUPPORTED,
-  ResultCode.INVALID_AVP_VALUE,
-  ResultCode.MISSING_AVP,
-  ResultCode.CONTRADICTING_AVPS,
-  ResultCode.AVP_NOT_ALLOWED,
-  ResultCode.AVP_OCCURS_TOO_MANY_TIMES,
-  ResultCode.UNSUPPORTED_VERSION,
-  ResultCode.INVALID_BIT_IN_HEADER,
-  ResultCode.INVALID_AVP_LENGTH,
-  ResultCode.INVALID_MESSAGE_LENGTH,
-])
-
-const command = { capabilities: 257, watchdog: 280, disconnect: 282 } as const
-
-/** The scan of the request that is being checked; used and forgotten within one call. */
-const scanned = noAvps()
-
 export class Connection implements TappedConnection {
   readonly address: string
   /** How it is carried, and who called whom. */
@@ -165,24 +80,15 @@ export class Connection implements TappedConnection {
   private row: PeerConfig | undefined
   private candidate: PeerInfo | undefined
   private refusal: DiameterError | undefined
-  /** Its peer's Origin-Host as it is compared. */
-  private originHost: Buffer = Buffer.alloc(0)
   /** It is being asked whether it lives. */
   private probing = false
 
-  private readonly framer: Framer
-  private readonly writer = new Writer(slabOctets)
+  private readonly input: Input
+  private readonly output: Output
+  private readonly incoming: IncomingRequests
   private readonly pending: PendingRequests
-  private traffic: Traffic
-  private begun = false
-  private messages = 0
-  private flushScheduled = false
 
-  private inWork = 0
-  /** Requests above the cap: no more than one read brings, for reading stops with the first. */
-  private readonly waiting: Received[] = []
-  private accepted = 0
-  private draining: { readonly upTo: number; left: number } | undefined
+  private draining = false
   private hurried = false
   /** A DPR was sent or came. */
   private goodbye: CloseReason | undefined
@@ -192,12 +98,9 @@ export class Connection implements TappedConnection {
   private over = false
 
   private watchdog: Watchdog | undefined
-  private heardAt: number
   private tw = 0
   private twFrom = 0
-  private partialSince: number | undefined
   private watchdogTimer: Timer | undefined
-  private frameTimer: Timer | undefined
   /** For the CER, then for the end. */
   private stateTimer: Timer | undefined
 
@@ -209,16 +112,39 @@ export class Connection implements TappedConnection {
     const { config, clock, metrics } = node
     this.address = plainAddress(socket.remoteAddress ?? '')
     this.since = clock.now()
-    this.heardAt = clock.monotonic()
-    this.traffic = metrics.traffic(unknownPeer)
-    this.framer = new Framer(config.limits.messageOctets)
+    const traffic = metrics.traffic(unknownPeer)
+    this.input = new Input(
+      socket,
+      node,
+      {
+        message: octets => this.receive(octets),
+        broken: (reason, note) => {
+          const { event, fields, message } = note ?? {}
+          const whose = { address: this.address, peer: this.peer?.name }
+          if (event) owner.logRarely(event, { ...whose, ...fields }, message!)
+          this.disconnect(reason)
+        },
+        defect: error => this.onDefect(error),
+      },
+      traffic,
+    )
+    this.output = new Output(
+      socket,
+      node,
+      { connection: this, overflow: () => this.disconnect('output_limit'), stuck: () => this.adjustReading() },
+      traffic,
+    )
+    this.incoming = new IncomingRequests(node, this.output, {
+      done: () => this.onDone(),
+      full: () => this.adjustReading(),
+      defect: error => this.onDefect(error),
+    })
     this.pending = new PendingRequests(node.random)
     this.stateTimer = clock.setTimeout(
       () => this.onEvent('Timeout', { reason: 'cer_timeout' }),
       config.limits.cerTimeoutMs,
     )
     socket.setNoDelay(true)
-    socket.on('data', chunk => this.onData(chunk))
     socket.on('drain', () => this.adjustReading())
     socket.on('error', () => this.onEvent('R-Peer-Disc', { reason: 'peer_closed' }))
     socket.on('close', () => this.onEvent('R-Peer-Disc', { reason: 'peer_closed' }))
@@ -238,12 +164,12 @@ export class Connection implements TappedConnection {
 
   /** Requests of the peer that are being answered. */
   get inFlight(): number {
-    return this.inWork + this.waiting.length
+    return this.incoming.inFlight
   }
 
   /** Octets that the peer has not read and the system has not taken. */
   get outputOctets(): number {
-    return this.socket.writableLength + this.writer.pending
+    return this.output.octets
   }
 
   get remote(): Endpoint {
@@ -267,11 +193,7 @@ export class Connection implements TappedConnection {
   /** Sends a request of ours. */
   send(request: Pending): void {
     this.pending.add(request)
-    this.writer.message(request.flags, request.commandCode, request.applicationId, request.hopByHop, request.endToEnd)
-    this.writer.ready(request.body)
-    this.writer.endMessage()
-    this.tally.requestOut(request.commandCode)
-    this.sent(request.commandCode)
+    this.output.request(request)
   }
 
   /** Whether a DPR was sent or came: then its end is no failure. */
@@ -309,8 +231,8 @@ export class Connection implements TappedConnection {
   /** As `stop`, but only when all requests that came before now are answered; those after it are answered too. */
   drain(): void {
     if (this.draining) return
-    this.draining = { upTo: this.accepted, left: this.inFlight }
-    this.continueDrain()
+    this.draining = true
+    this.incoming.whenAnswered(() => this.onEvent('Stop', { reason: 'drain' }))
   }
 
   /** Ends it at once: what was not sent is lost, and the peer sees a reset. */
@@ -326,69 +248,11 @@ export class Connection implements TappedConnection {
     if (this.ending) this.endWhenIdle()
   }
 
-  // Octets in.
-
-  private onData(chunk: Buffer): void {
-    if (this.over) return
-    this.heardAt = this.node.clock.monotonic()
-    this.traffic.octetsIn += chunk.length
-    if (!this.begun) {
-      this.begun = true
-      if (chunk[0] !== 1) {
-        const fields = { address: this.address, firstOctets: chunk.toString('hex', 0, 8) }
-        this.owner.logRarely('not-diameter', fields, 'closed a connection that does not speak Diameter')
-        this.disconnect('not_diameter')
-        return
-      }
-    }
-    const before = this.messages
-    try {
-      this.framer.push(chunk, octets => {
-        this.receive(octets)
-        return !this.over
-      })
-    } catch (error) {
-      this.onStreamError(error)
-    }
-    if (!this.isOver()) this.superviseFrame(this.messages !== before)
-  }
-
-  private onStreamError(error: unknown): void {
-    if (!(error instanceof DiameterError)) {
-      this.onDefect(error)
-      return
-    }
-    // Nothing in the stream can be trusted after a length that cannot be: RFC 6733 section 2.1 wants a reset.
-    const fields = { address: this.address, peer: this.peer?.name }
-    this.owner.logRarely('bad-length', fields, `closed a connection: ${error.message}`)
-    this.disconnect('bad_length')
-  }
-
-  /** Remembers since when a message is incomplete. The timer is set once in a while, not for each read that cuts one. */
-  private superviseFrame(completed: boolean): void {
-    if (this.framer.pending === 0) {
-      this.partialSince = undefined
-      return
-    }
-    if (completed) this.partialSince = undefined
-    this.partialSince ??= this.heardAt
-    this.frameTimer ??= this.node.clock.setTimeout(() => this.onFrameTimer(), this.node.config.limits.frameTimeoutMs)
-  }
-
-  private onFrameTimer(): void {
-    this.frameTimer = undefined
-    if (this.over || this.partialSince === undefined) return
-    const { clock, config } = this.node
-    if (this.socket.isPaused()) this.partialSince = clock.monotonic() // it is we who do not read
-    const left = this.partialSince + config.limits.frameTimeoutMs - clock.monotonic()
-    if (left < 1) this.disconnect('frame_timeout')
-    else this.frameTimer = clock.setTimeout(() => this.onFrameTimer(), left)
-  }
+  // Messages in.
 
   private receive(octets: Buffer): void {
-    this.messages++
     const header = readHeader(octets)
-    this.traffic.messagesIn[commandIndex(header.commandCode)]!++
+    this.input.traffic.messagesIn[commandIndex(header.commandCode)]!++
     const isRequest = (header.flags & FLAG.REQUEST) !== 0
     if (isRequest) this.tally.requestIn(header.commandCode)
     if (this.node.tap?.listening) this.node.tap.message('in', this, octets)
@@ -413,60 +277,48 @@ export class Connection implements TappedConnection {
   private perform(action: PeerAction, occasion: Occasion): void {
     const { header, octets, reason } = occasion
     switch (action) {
-      case 'send-CEA': {
+      case 'send-CEA':
         this.welcome()
         return
-      }
       case 'send-CEA-and-close':
-        this.sendCea(this.refusal)
-        {
-          this.closeGently('cer_rejected')
-          return
-        }
-      case 'send-CEA-again': {
-        this.sendCea(new DiameterError(ResultCode.UNABLE_TO_COMPLY, 'capabilities were exchanged before'), header)
+        this.output.cea(this.cer!, this.refusal)
+        this.closeGently('cer_rejected')
         return
-      }
-      case 'probe-other': {
+      case 'send-CEA-again':
+        this.output.cea(header!, new DiameterError(ResultCode.UNABLE_TO_COMPLY, 'capabilities were exchanged before'))
+        return
+      case 'probe-other':
         this.probeOther()
         return
-      }
-      case 'send-DWA': {
-        this.sendBaseAnswer(header!, this.node.bodies.dwa)
+      case 'send-DWA':
+        this.output.baseAnswer(header!, this.node.bodies.dwa)
         return
-      }
       case 'send-DPA':
-        this.sendBaseAnswer(header!, this.node.bodies.dpa)
+        this.output.baseAnswer(header!, this.node.bodies.dpa)
         // Both sides may say good-bye at once; then our own waiting goes on.
         if (this.goodbye) return
         this.goodbye = 'dpr'
-        {
-          this.awaitEnd(dpaTimeoutMs)
-          return
-        }
-      case 'send-DPR': {
+        this.awaitEnd(dpaTimeoutMs)
+        return
+      case 'send-DPR':
         this.sendDpr()
         return
-      }
-      case 'send-error': {
-        this.sendRefusal({ header: header!, octets: octets! }, occasion.error!)
+      case 'send-error':
+        this.output.refusal({ header: header!, octets: octets! }, occasion.error!, this.peer?.name)
         return
-      }
-      case 'note-DWA': {
+      case 'note-DWA':
         this.obey(this.watchdog!.dwa())
         return
-      }
       case 'process':
-        this.take(header!, octets!)
+        // Not from one that was told good-bye, and has answered that or let its time pass.
+        if (!this.ending) this.incoming.take(header!, octets!, this.input.heardAt)
         return
-      case 'close': {
+      case 'close':
         this.endWhenIdle(reason)
         return
-      }
-      case 'disconnect': {
+      case 'disconnect':
         this.disconnect(this.goodbye ?? reason)
         return
-      }
       case 'ignore':
         return
     }
@@ -550,12 +402,15 @@ export class Connection implements TappedConnection {
     const { clock, metrics, log } = this.node
     clock.clearTimeout(this.stateTimer)
     const peer = (this.peer = this.candidate!)
-    this.originHost = lowerCase(peer.originHost)
-    this.traffic = metrics.traffic(peer.name)
-    this.tally = this.node.book.opened(peer.originHost, host => this.owner.connectionOf(host) !== undefined)
+    this.input.traffic = this.output.traffic = metrics.traffic(peer.name)
+    this.incoming.from(peer)
+    this.tally = this.output.tally = this.node.book.opened(
+      peer.originHost,
+      host => this.owner.connectionOf(host) !== undefined,
+    )
     const reopen = this.owner.failedBefore(peer.originHost)
     this.owner.opened(this)
-    this.sendCea(undefined)
+    this.output.cea(this.cer!, undefined)
     log.info(
       { peer: peer.name, 'Origin-Host': peer.originHost, 'Origin-Realm': peer.originRealm, address: this.address },
       'peer connected',
@@ -563,11 +418,6 @@ export class Connection implements TappedConnection {
     this.watchdog = Watchdog.connectionUp(reopen)
     if (reopen) this.sendDwr()
     this.setTw()
-  }
-
-  private sendCea(refusal: DiameterError | undefined, cer = this.cer!): void {
-    writeCea(this.writer, cer, this.node.own, this.socket.localAddress ?? '0.0.0.0', refusal)
-    this.sent(cer.commandCode)
   }
 
   // Watchdog and disconnection.
@@ -589,13 +439,6 @@ export class Connection implements TappedConnection {
     }
     if (error) this.onEvent('R-Rcv-Bad', { header, octets, error, reason: 'no_cer' })
     else this.onEvent(event, { header, reason: 'no_cer' })
-  }
-
-  private sendBaseAnswer(request: Header, body: Buffer): void {
-    this.writer.message(0, request.commandCode, request.applicationId, request.hopByHop, request.endToEnd)
-    this.writer.ready(body)
-    this.writer.endMessage()
-    this.sent(request.commandCode)
   }
 
   private sendDwr(): void {
@@ -650,7 +493,7 @@ export class Connection implements TappedConnection {
   private onTw(): void {
     if (this.over) return
     const { clock } = this.node
-    const left = Math.max(this.heardAt, this.twFrom) + this.tw - clock.monotonic()
+    const left = Math.max(this.input.heardAt, this.twFrom) + this.tw - clock.monotonic()
     if (left >= 1) {
       this.watchdogTimer = clock.setTimeout(() => this.onTw(), left)
       return
@@ -681,109 +524,9 @@ export class Connection implements TappedConnection {
     }
   }
 
-  // Requests in, answers out.
-
-  private take(header: Header, octets: Buffer): void {
-    if (this.ending) return // it was told good-bye, and has answered that or let its time pass
-    const request = { header, octets, peer: this.peer!, arrivedAt: this.heardAt, number: ++this.accepted }
-    if (this.inWork < this.node.config.limits.inFlight) {
-      this.start(request)
-    } else {
-      this.waiting.push(request)
-      this.adjustReading()
-    }
-  }
-
-  private start(request: Received): void {
-    this.inWork++
-    this.serve(request).catch((error: unknown) => this.onDefect(error))
-  }
-
-  private async serve(request: Received): Promise<void> {
-    const { header, octets } = request
-    try {
-      const answer = await this.applicationFor(header, octets).answer(request)
-      if (answer) this.sendAnswer(header, answer)
-    } catch (error) {
-      this.sendRefusal(request, error)
-    } finally {
-      this.inWork--
-      this.onDone(request.number)
-    }
-  }
-
-  /** @throws DiameterError when the request is not for us, or not to be had in this way */
-  private applicationFor(header: Header, octets: Buffer): Application {
-    const { node } = this
-    checkRequestHeader(header, node.dictionary, node.applicationIds)
-    const avps = scanAvps(octets, scanned)
-    checkDestination(octets, header.commandCode, avps, node.identity)
-    checkApplicationId(octets, header.applicationId, avps)
-    if (avps.sessionId !== 0) checkSessionId(octets, avps.sessionId, node.config.limits.sessionIdOctets)
-    if (avps.originHost !== 0 && !this.peer!.relay && !sameIdentity(octets, avps.originHost, this.originHost)) {
-      node.metrics.originMismatch(this.peer!.name)
-      const message = 'Origin-Host is not that of the peer, which is no relay'
-      throw new DiameterError(ResultCode.INVALID_AVP_VALUE, message, Buffer.from(avpAt(octets, avps.originHost)))
-    }
-    const application = node.applications.get(header.applicationId)
-    // Left: a command of the base protocol that is no request to this node.
-    if (!application) throw new DiameterError(ResultCode.COMMAND_UNSUPPORTED, 'this command is not served here')
-    return application
-  }
-
-  private sendAnswer(header: Header, answer: Answer): void {
-    if (this.over) {
-      this.node.metrics.droppedAnswer('connection_gone')
-      return
-    }
-    const protocolError = answer.resultCode >= 3000 && answer.resultCode < 4000
-    const flags = (header.flags & FLAG.PROXIABLE) | (protocolError ? FLAG.ERROR : 0)
-    this.writer.message(flags, header.commandCode, header.applicationId, header.hopByHop, header.endToEnd)
-    try {
-      answer.write(this.writer)
-      this.writer.endMessage()
-    } catch (error) {
-      this.writer.dropMessage()
-      throw error
-    }
-    this.tally.answerOut(header.commandCode, answer.resultCode, this.node.clock)
-    this.sent(header.commandCode)
-  }
-
-  /** Answers a request that failed: the one place where an exception becomes a Result-Code. */
-  private sendRefusal(request: { readonly header: Header; readonly octets: Buffer }, cause: unknown): void {
-    const { metrics, log } = this.node
-    let error: DiameterError
-    if (cause instanceof DiameterError) {
-      error = cause
-      if (decodeErrors.has(error.resultCode)) metrics.decodeError(error.resultCode)
-    } else {
-      metrics.internalError()
-      log.error({ err: cause, peer: this.peer?.name, command: request.header.commandCode }, 'a request failed in us')
-      error = new DiameterError(ResultCode.UNABLE_TO_COMPLY, 'an internal error of this node; its log says more')
-    }
-    if (this.over) {
-      metrics.droppedAnswer('connection_gone')
-      return
-    }
-    writeErrorAnswer(this.writer, request, error, this.node.own.identityAvps)
-    this.tally.answerOut(request.header.commandCode, error.resultCode, this.node.clock, error.message)
-    this.sent(request.header.commandCode)
-  }
-
-  private onDone(number: number): void {
-    const { draining } = this
-    if (this.waiting.length > 0 && !this.over) this.start(this.waiting.shift()!)
-    if (draining && number <= draining.upTo) {
-      draining.left--
-      this.continueDrain()
-    }
+  private onDone(): void {
     if (this.ending) this.endWhenIdle()
     if (this.socket.isPaused()) this.adjustReading()
-  }
-
-  private continueDrain(): void {
-    if (this.draining!.left === 0) this.onEvent('Stop', { reason: 'drain' })
   }
 
   /** A fault of ours outside any request. */
@@ -812,26 +555,6 @@ export class Connection implements TappedConnection {
     request.settle({ kind: 'answered', header, octets, resultCode })
   }
 
-  // Octets out.
-
-  private sent(commandCode: number): void {
-    this.traffic.messagesOut[commandIndex(commandCode)]!++
-    if (this.flushScheduled) return
-    this.flushScheduled = true
-    setImmediate(() => this.flush())
-  }
-
-  private flush(): void {
-    this.flushScheduled = false
-    if (this.writer.pending === 0 || this.socket.destroyed || this.socket.writableEnded) return
-    const octets = this.writer.take()
-    this.traffic.octetsOut += octets.length
-    if (this.node.tap?.listening) tapWritten(this.node.tap, this, octets)
-    this.socket.write(octets)
-    if (this.socket.writableLength > this.node.config.limits.outputOctets) this.disconnect('output_limit')
-    else if (this.socket.writableNeedDrain) this.adjustReading()
-  }
-
   /** Reads only from a peer that takes its answers and has not too much in work; starts again at half of that. */
   private adjustReading(): void {
     if (this.over) return
@@ -857,7 +580,7 @@ export class Connection implements TappedConnection {
 
   /** What is written leaves first. */
   private closeGently(reason: CloseReason): void {
-    this.flush()
+    this.output.flush()
     if (this.over) return
     this.leave(reason)
     const { clock } = this.node
@@ -870,8 +593,10 @@ export class Connection implements TappedConnection {
   private leave(reason: CloseReason): void {
     const { clock, metrics, log } = this.node
     this.over = true
-    this.waiting.length = 0
-    for (const timer of [this.stateTimer, this.watchdogTimer, this.frameTimer]) clock.clearTimeout(timer)
+    this.input.close()
+    this.output.close()
+    this.incoming.close()
+    for (const timer of [this.stateTimer, this.watchdogTimer]) clock.clearTimeout(timer)
     metrics.closed(this.peer?.name ?? unknownPeer, reason)
     if (this.peer) {
       const { name, originHost } = this.peer
@@ -899,11 +624,6 @@ export class Connection implements TappedConnection {
   }
 }
 
-/** A request, numbered as it came. */
-interface Received extends IncomingRequest {
-  readonly number: number
-}
-
 /** What an event came with. */
 interface Occasion {
   /** Why the connection ends, if the event ends it. */
@@ -911,13 +631,6 @@ interface Occasion {
   readonly header?: Header
   readonly octets?: Buffer
   readonly error?: DiameterError
-}
-
-function checkSessionId(octets: Buffer, at: number, limit: number): void {
-  const data = dataAt(octets, at)
-  if (data.length <= limit) return
-  const message = `Session-Id has ${data.length} octets; the limit is ${limit}`
-  throw new DiameterError(ResultCode.INVALID_AVP_VALUE, message, avpOctets(263, data.subarray(0, limit)))
 }
 
 /** 0: it has none, or none that can be read. */

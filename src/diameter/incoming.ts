@@ -1,0 +1,144 @@
+/**
+ * The requests of one connection's peer: bounded, checked to be for us, handed to their application, answered. RFC 6733
+ * sections 6.1.4 and 6.2.
+ */
+import type { Application, IncomingRequest, PeerInfo } from './application.js'
+import { DiameterError, ResultCode } from './errors.js'
+import type { Header } from './header.js'
+import { checkRequestHeader } from './header.js'
+import type { Node } from './node.js'
+import type { Output } from './output.js'
+import {
+  avpAt,
+  checkApplicationId,
+  checkDestination,
+  dataAt,
+  lowerCase,
+  noAvps,
+  sameIdentity,
+  scanAvps,
+} from './routing.js'
+import { avpOctets } from './writer.js'
+
+export interface IncomingOwner {
+  /** One fewer is in work. */
+  done(): void
+  /** More wait than may be in work. */
+  full(): void
+  /** A fault of ours outside any request. */
+  defect(error: unknown): void
+}
+
+/** A request, numbered as it came. */
+interface Received extends IncomingRequest {
+  readonly number: number
+}
+
+/** The scan of the request that is being checked; used and forgotten within one call. */
+const scanned = noAvps()
+
+export class IncomingRequests {
+  private peer: PeerInfo | undefined
+  /** The peer's Origin-Host as it is compared. */
+  private originHost: Buffer = Buffer.alloc(0)
+  private inWork = 0
+  /** Requests above the cap: no more than one read brings, for reading stops with the first. */
+  private readonly waiting: Received[] = []
+  private accepted = 0
+  private draining: { readonly upTo: number; left: number; readonly then: () => void } | undefined
+  private over = false
+
+  constructor(
+    private readonly node: Node,
+    private readonly output: Output,
+    private readonly owner: IncomingOwner,
+  ) {}
+
+  /** Those that are being answered, or wait for that. */
+  get inFlight(): number {
+    return this.inWork + this.waiting.length
+  }
+
+  /** Capabilities are exchanged: from now on requests may come. */
+  from(peer: PeerInfo): void {
+    this.peer = peer
+    this.originHost = lowerCase(peer.originHost)
+  }
+
+  /** @param arrivedAt by the clock's `monotonic()` */
+  take(header: Header, octets: Buffer, arrivedAt: number): void {
+    const request = { header, octets, peer: this.peer!, arrivedAt, number: ++this.accepted }
+    if (this.inWork < this.node.config.limits.inFlight) {
+      this.start(request)
+    } else {
+      this.waiting.push(request)
+      this.owner.full()
+    }
+  }
+
+  /** Calls back when all that came before now is answered; what comes after it is answered too. */
+  whenAnswered(then: () => void): void {
+    this.draining = { upTo: this.accepted, left: this.inFlight, then }
+    if (this.draining.left === 0) then()
+  }
+
+  /** Starts nothing more. What is in work ends; its answers find the output closed. */
+  close(): void {
+    this.over = true
+    this.waiting.length = 0
+  }
+
+  private start(request: Received): void {
+    this.inWork++
+    this.serve(request).catch((error: unknown) => this.owner.defect(error))
+  }
+
+  private async serve(request: Received): Promise<void> {
+    const { header, octets } = request
+    try {
+      const answer = await this.applicationFor(header, octets).answer(request)
+      if (answer) this.output.answer(header, answer)
+    } catch (error) {
+      this.output.refusal(request, error, this.peer?.name)
+    } finally {
+      this.inWork--
+      this.onDone(request.number)
+    }
+  }
+
+  /** @throws DiameterError when the request is not for us, or not to be had in this way */
+  private applicationFor(header: Header, octets: Buffer): Application {
+    const { node } = this
+    checkRequestHeader(header, node.dictionary, node.applicationIds)
+    const avps = scanAvps(octets, scanned)
+    checkDestination(octets, header.commandCode, avps, node.identity)
+    checkApplicationId(octets, header.applicationId, avps)
+    if (avps.sessionId !== 0) checkSessionId(octets, avps.sessionId, node.config.limits.sessionIdOctets)
+    if (avps.originHost !== 0 && !this.peer!.relay && !sameIdentity(octets, avps.originHost, this.originHost)) {
+      node.metrics.originMismatch(this.peer!.name)
+      const message = 'Origin-Host is not that of the peer, which is no relay'
+      throw new DiameterError(ResultCode.INVALID_AVP_VALUE, message, Buffer.from(avpAt(octets, avps.originHost)))
+    }
+    const application = node.applications.get(header.applicationId)
+    // Left: a command of the base protocol that is no request to this node.
+    if (!application) throw new DiameterError(ResultCode.COMMAND_UNSUPPORTED, 'this command is not served here')
+    return application
+  }
+
+  private onDone(number: number): void {
+    const { draining } = this
+    if (this.waiting.length > 0 && !this.over) this.start(this.waiting.shift()!)
+    if (draining && number <= draining.upTo) {
+      draining.left--
+      if (draining.left === 0) draining.then()
+    }
+    this.owner.done()
+  }
+}
+
+function checkSessionId(octets: Buffer, at: number, limit: number): void {
+  const data = dataAt(octets, at)
+  if (data.length <= limit) return
+  const message = `Session-Id has ${data.length} octets; the limit is ${limit}`
+  throw new DiameterError(ResultCode.INVALID_AVP_VALUE, message, avpOctets(263, data.subarray(0, limit)))
+}
