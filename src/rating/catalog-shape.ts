@@ -5,7 +5,7 @@
 import { parseDuration } from '../config/quantity.js'
 import { namePattern, readDecimal, readText } from '../config/yaml.js'
 import { unitTypes } from '../units.js'
-import { finalUnitActions, ratTypes, roundings } from './catalog.js'
+import { finalUnitActions, informWords, ratTypes, roundings } from './catalog.js'
 import { exchangeRatePattern, parseExchangeRate } from './exchange.js'
 import {
   amount,
@@ -35,6 +35,7 @@ import {
   type Of,
   type Shape,
 } from './schema.js'
+import { envelopeWords, timeMechanisms, triggerTypes, type TriggerName } from './terms.js'
 
 const second = 1_000
 const day = 86_400 * second
@@ -152,6 +153,47 @@ const conditions = {
   subscriber: may(attributes, 'attributes of the subscriber, each with one of its values'),
 }
 
+const redirectTo = matching(
+  'an address',
+  /^(https?:\/\/\S+|sips?:\S+|[0-9.]{7,15}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*)$/,
+  'write a URL like http://topup.example/, a SIP URI, or an IP address',
+)
+
+const finalUnitFields = fields({
+  action: must(
+    choice(finalUnitActions),
+    'terminate; none: the gateway is not told; redirect: traffic goes `to` a page; restrict: only what the filters let pass',
+  ),
+  to: may(redirectTo, 'of redirect: URL, SIP URI, IPv4 or IPv6 address of the server that takes over'),
+  filters: may(
+    list(
+      matching(
+        'an IPFilterRule',
+        /^(permit|deny) (in|out) \S.*$/,
+        'write it like "permit out ip from 192.0.2.1 to any"',
+      ),
+    ),
+    'of restrict: IPFilterRules (RFC 6733 section 4.3.1) of what still passes',
+  ),
+  filterIds: may(list(text), 'of restrict: names of filters that the gateway has'),
+  validity: may(
+    duration({ min: second, max: day }),
+    'of redirect and restrict: how long until the gateway asks whether there are funds again. Default: 5m',
+  ),
+  repeat: may(
+    boolean,
+    'of redirect and restrict: true: it stays so while there are no funds; false: then 4012. Default: false',
+  ),
+  announcement: may(
+    integer({ min: 1, max: unsigned32Max }),
+    'Announcement-Identifier that the subscriber hears with it',
+  ),
+})
+
+const noTriggers = 'none'
+
+const trigger = choice([...(Object.keys(triggerTypes) as TriggerName[]), noTriggers])
+
 const quotaFields = fields({
   size: may(amount, 'units of a grant, when neither the request nor the funds say less: 10MB, 60s, 1'),
   min: may(amount, 'units of the smallest grant, even when less is asked for'),
@@ -162,6 +204,34 @@ const quotaFields = fields({
   ),
   validity: may(upToAYear, 'Validity-Time: after this the gateway reports and asks again, whole seconds. Default: 1h'),
   threshold: may(share, 'share of a grant that is left when the gateway asks for more; 0%: not sent. Default: 0%'),
+  finalUnit: may(
+    finalUnitFields,
+    "what becomes of this service at its last units. Default: what the offer's `finalUnit` says",
+  ),
+  holding: may(
+    duration({ min: 0, max: day }),
+    'Quota-Holding-Time: an idle grant is given back after this; 0s: never. Default: not sent',
+  ),
+  triggers: may(
+    list(trigger),
+    'changes that the gateway reports; `none`: none. Default: those that conditions of the rules depend on',
+  ),
+  consumption: may(
+    duration({ min: second, max: day }),
+    'of seconds: Quota-Consumption-Time, idle time of that length counts as used',
+  ),
+  timeMechanism: may(
+    fields({
+      type: must(choice(timeMechanisms), 'dtp: discrete, ctp: continuous time periods'),
+      interval: must(duration({ min: second, max: day }), 'Base-Time-Interval'),
+    }),
+    'of seconds: Time-Quota-Mechanism, instead of `consumption`',
+  ),
+  envelope: may(
+    choice(envelopeWords),
+    'Envelope-Reporting: none, times, with volume, with events, or both. Default: not sent',
+  ),
+  furnish: may(text, 'text for the records of the packet gateway: PS-Furnish-Charging-Information. Default: not sent'),
 })
 
 const serviceFields = fields({
@@ -182,6 +252,10 @@ const serviceFields = fields({
     'what is counted: octets, seconds, events, or money (a value of which a share is charged)',
   ),
   quota: may(quotaFields, 'how much is granted at a time'),
+  inform: may(
+    list(choice(informWords)),
+    'what answers tell of money: `cost` so far, `balance` (and whether it is below the first of `lowBalance`). Default: nothing',
+  ),
 })
 
 const zoneFields = fields({
@@ -442,6 +516,7 @@ const ruleFields = fields(
       some(reference, 'write buckets and a rate, or `deny: true`'),
       'what pays: buckets, and a rate at the end, or before the buckets that come after it',
     ),
+    pool: may(reference, 'pool of the offer that the grants belong to; only where a rate alone pays'),
     free: may(
       resultCode(
         new Map([
@@ -466,6 +541,15 @@ const ruleFields = fields(
   { json: oneOfKeys(effects) },
 )
 
+const poolFields = fields({
+  id: must(integer({ min: 0, max: unsigned32Max }), 'G-S-U-Pool-Identifier, each once in an offer'),
+  units: may(integer({ min: 1, max: 1_000_000_000_000 }), 'so many pool units cost `price`. Default: 1000000'),
+  price: must(
+    money,
+    'what `units` pool units cost: with the price of its rate this gives the multiplier of each member',
+  ),
+})
+
 const offerFields = fields({
   rank: may(order, 'of several offers of a subscriber, the smallest number is asked first. Default: 100'),
   fee: may(feeFields, 'what the offer costs'),
@@ -480,9 +564,11 @@ const offerFields = fields({
   grants: may(list(grantFields), 'buckets that come with it'),
   rules: may(list(ruleFields), 'what pays; the first rule whose conditions all match decides'),
   quota: may(table(quotaFields), 'by service: how much is granted at a time; what is absent comes from the service'),
-  finalUnit: may(
-    fields({ action: must(choice(finalUnitActions), 'terminate, or none: the gateway is not told') }),
-    'what the gateway is told with the last grant. Default: terminate',
+  finalUnit: may(finalUnitFields, 'what the gateway does when the last units are used. Default: terminate'),
+  pools: may(table(poolFields), 'credits that grants of several rating groups share: named by `pool` of the rules'),
+  sessions: may(
+    integer({ min: 1, max: 1_000_000 }),
+    'open sessions that the account may have: more get 5006. Default: any number',
   ),
 })
 
@@ -611,6 +697,8 @@ export const catalogSchema = (): JsonSchema => ({
 })
 
 export type QuotaGroup = Of<typeof quotaFields>
+export type FinalUnitGroup = Of<typeof finalUnitFields>
+export type PoolGroup = Of<typeof poolFields>
 export type ServiceGroup = Of<typeof serviceFields>
 export type CalendarGroup = Of<typeof calendarFields>
 export type CounterGroup = Of<typeof counterFields>

@@ -44,13 +44,32 @@ export interface Service {
   /** `money`: what is rated is a value, in micros (a percentage of it is charged). */
   readonly unit: UnitType
   readonly quota: QuotaTerms
+  /** What its answers tell of money. */
+  readonly inform: ReadonlySet<InformWord>
 }
+
+export const informWords = ['cost', 'balance'] as const
+export type InformWord = (typeof informWords)[number]
 
 export interface QuotaTerms extends Quota {
   /** Validity-Time in seconds. */
   readonly validity: number
   /** Percent of the grant that is left when the gateway should report; 0: no threshold is sent. */
   readonly threshold: number
+  /** Of this service; undefined: the offer's. */
+  readonly finalUnit?: FinalUnit | undefined
+  /** Quota-Holding-Time in seconds, 0: none. Undefined: not sent. */
+  readonly holding?: number | undefined
+  /** Trigger-Types to arm; undefined: what the rules' conditions depend on. */
+  readonly triggers?: readonly number[] | undefined
+  /** Quota-Consumption-Time in seconds. */
+  readonly consumption?: number | undefined
+  /** Time-Quota-Type 0 discrete, 1 continuous time period; Base-Time-Interval in seconds. */
+  readonly timeMechanism?: { readonly type: number; readonly interval: number } | undefined
+  /** Envelope-Reporting 0 to 4. */
+  readonly envelope?: number | undefined
+  /** PS-Free-Format-Data for the gateway's records. */
+  readonly furnish?: string | undefined
 }
 
 /** Where the subscriber is: the serving network. The longest pattern over all zones decides, so a PLMN is in one zone. */
@@ -182,11 +201,50 @@ export interface Offer {
   readonly rules: readonly Rule[]
   /** By service; what an offer does not say comes from the service. */
   readonly quotas: ReadonlyMap<string, QuotaTerms>
-  readonly finalUnit: FinalUnitAction
+  /** Undefined: TERMINATE. */
+  readonly finalUnit: FinalUnit | undefined
+  readonly pools: ReadonlyMap<string, Pool>
+  /** Open sessions that an account with it may have; undefined: any number. */
+  readonly sessions: number | undefined
 }
 
-export const finalUnitActions = ['terminate', 'none'] as const
+export const finalUnitActions = ['terminate', 'none', 'redirect', 'restrict'] as const
 export type FinalUnitAction = (typeof finalUnitActions)[number]
+
+/** What becomes of the service when its last units are used. */
+export type FinalUnit = (
+  | { readonly action: 'terminate' | 'none' }
+  | ({ readonly action: 'redirect'; readonly to: RedirectAddress } & Restricted)
+  | ({
+      readonly action: 'restrict'
+      /** IPFilterRules of what still passes, and names of such in the gateway. */
+      readonly filters: readonly string[]
+      readonly filterIds: readonly string[]
+    } & Restricted)
+) & {
+  /** Announcement-Identifier that the subscriber hears with it. */
+  readonly announcement?: number | undefined
+}
+
+export interface RedirectAddress {
+  readonly type: 'ipv4' | 'ipv6' | 'url' | 'sip'
+  readonly address: string
+}
+
+interface Restricted {
+  /** Validity-Time meanwhile, seconds: after it the gateway asks whether there are funds again. */
+  readonly validity: number
+  /** There are none: the service stays restricted, or is refused with 4012. */
+  readonly repeat: boolean
+}
+
+/** Quotas of several lines in one credit (RFC 8506 section 5.1.2): so many pool units cost `price`. */
+export interface Pool {
+  /** G-S-U-Pool-Identifier. */
+  readonly id: number
+  readonly units: bigint
+  readonly price: Micros
+}
 
 export interface Fee {
   readonly amount: Micros
@@ -277,6 +335,8 @@ export type Effect =
       readonly buckets: readonly string[]
       readonly rate: string | undefined
       readonly afterRate: readonly string[]
+      /** Name of the pool that its grants are part of. */
+      readonly pool?: string | undefined
     }
   /** `code` is a Result-Code, 0 for none. */
   | { readonly kind: 'free' | 'deny'; readonly code: number }

@@ -1,10 +1,23 @@
 /** From what matches a line to its charging program: the text that lua/charge.lua reads (program.ts), and what it means. */
-import type { BucketKind, Catalog, Conditions, Counter, Offer, QuotaTerms, Rate, Rule, Service } from './catalog.js'
+import type {
+  BucketKind,
+  Catalog,
+  Conditions,
+  Counter,
+  FinalUnit,
+  Offer,
+  QuotaTerms,
+  Rate,
+  Rule,
+  Service,
+} from './catalog.js'
 import { failing, showConditions, type ConditionName, type Line } from './conditions.js'
 import { termsText } from './description.js'
 import { exchangedCounter, type Exchange } from './exchange.js'
+import { poolTerms } from './pool.js'
 import { describeRate, formatRate, shortHash } from './price.js'
 import type { Program } from './program.js'
+import { triggerTypes, writeTerms } from './terms.js'
 import type { UnitType } from '../units.js'
 
 /** An offer's first matching rule. */
@@ -137,7 +150,7 @@ export function compileProgram(
         })
       : [],
   }
-  return writeProgram(parts)
+  return writeProgram(catalog, parts)
 }
 
 /** Ours: `free` below buckets frees the whole line, and the buckets stay untouched. A `deny` below buckets only ends the list. */
@@ -202,9 +215,9 @@ interface Parts {
 }
 
 /** The text's fields and their order are program.ts's. */
-function writeProgram(parts: Parts): Program {
+function writeProgram(catalog: Catalog, parts: Parts): Program {
   const { service, kind, code, walked, before, after, rate, money, counters } = parts
-  const { quota, validity, finalUnit, threshold } = termsOf(service, walked.found)
+  const { quota, validity, terms } = termsOf(catalog, parts)
   const rule = walked.found.map(({ offer, rule: { position } }) => `${offer.name}#${position}`).join('+') || '-'
   const written = rate ? formatRate(rate) : { rate: '-', tiers: '-' }
   const fields = [
@@ -212,7 +225,7 @@ function writeProgram(parts: Parts): Program {
     service.name,
     rule,
     validity,
-    `${validity},${threshold},${finalUnit}`,
+    terms,
     [quota.size, quota.min, quota.max, quota.target].join(','),
     before.map(payerText).join(',') || '-',
     written.rate,
@@ -238,12 +251,41 @@ function writeProgram(parts: Parts): Program {
 
 /** The first rule's offer says how large grants are: its buckets pay first. */
 function termsOf(
-  service: Service,
-  found: readonly Found[],
-): { quota: Program['quota']; validity: number; threshold: number; finalUnit: string } {
-  const offer = found[0]?.offer
-  const { size, min, max, target, validity, threshold }: QuotaTerms = offer?.quotas.get(service.name) ?? service.quota
-  return { quota: { size, min, max, target }, validity, threshold, finalUnit: offer?.finalUnit ?? 'terminate' }
+  catalog: Catalog,
+  { service, walked: { found, end }, kind, rate }: Parts,
+): { quota: Program['quota']; validity: number; terms: string } {
+  const { offer, rule } = found[0] ?? {}
+  const quota: QuotaTerms = offer?.quotas.get(service.name) ?? service.quota
+  const { size, min, max, target, validity } = quota
+  const finalUnit: FinalUnit = offer?.quotas.get(service.name)?.finalUnit ??
+    offer?.finalUnit ??
+    service.quota.finalUnit ?? { action: 'terminate' }
+  const pool = kind === 'pay' && rule?.effect.kind === 'use' ? rule.effect.pool : undefined
+  const triggers = kind === 'deny' || end?.kind === 'deny' ? undefined : triggersOf(quota, found, service.name)
+  const inform = {
+    cost: service.inform.has('cost'),
+    balance: service.inform.has('balance'),
+    low: catalog.lowBalance[0],
+  }
+  const terms = writeTerms(quota, finalUnit, {
+    triggers,
+    pool: pool === undefined || !rate ? undefined : poolTerms(rate.terms, offer!.pools.get(pool)!),
+    inform,
+  })
+  return { quota: { size, min, max, target }, validity, terms }
+}
+
+/** What can change the price of a line, by the conditions of its offers' rules for its service (3GPP-021). */
+function triggersOf({ triggers }: QuotaTerms, found: readonly Found[], service: string): readonly number[] | undefined {
+  if (triggers) return triggers
+  const types = new Set<number>()
+  for (const { offer } of found)
+    for (const { where } of offer.rules) {
+      if (where.services && !where.services.has(service)) continue
+      if (where.rats) types.add(triggerTypes.rat[0])
+      if (where.zones) for (const type of triggerTypes.plmn) types.add(type)
+    }
+  return types.size === 0 ? undefined : [...types].sort((a, b) => a - b)
 }
 
 const payerText = ({ name, each, takes }: Payer): string =>

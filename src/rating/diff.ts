@@ -15,6 +15,7 @@ import {
   instantInWords,
   listed,
   percentInWords,
+  finalUnitInWords,
   quotaInWords,
   resetInWords,
   spanInWords,
@@ -387,7 +388,7 @@ function offerChanges(before: Catalog, old: Offer, after: Catalog, now: Offer): 
   ]
 }
 
-const offerFields = ({ rank, fee, eligible, sold, finalUnit }: Offer): Fields => ({
+const offerFields = ({ rank, fee, eligible, sold, finalUnit, pools, sessions }: Offer): Fields => ({
   rank: String(rank),
   fee: fee
     ? formatMoney(fee.amount) + (fee.every === undefined ? ' once' : ` every ${spanInWords(fee.every)}`)
@@ -395,7 +396,11 @@ const offerFields = ({ rank, fee, eligible, sold, finalUnit }: Offer): Fields =>
   eligible: eligible.size === 0 ? 'everybody' : attributesInWords(eligible),
   'sold from': sold.from === undefined ? 'always' : instantInWords(sold.from),
   'sold until': sold.until === undefined ? 'always' : instantInWords(sold.until),
-  'final unit': finalUnit,
+  'final unit': finalUnitInWords(finalUnit),
+  pools:
+    [...pools].map(([name, { id, units, price }]) => `${name} ${id}: ${units} for ${formatMoney(price)}`).join(', ') ||
+    'none',
+  sessions: sessions === undefined ? 'any number' : String(sessions),
 })
 
 function grantChanges(before: Catalog, old: Offer, after: Catalog, now: Offer): Change[] {

@@ -1,4 +1,5 @@
 /** Offers of the catalog: grants with their buckets, and rules with their conditions. */
+import { isIP } from 'node:net'
 import { basename } from 'node:path'
 import { parsePercent } from '../config/quantity.js'
 import { fault, readText, whereIs, type Value } from '../config/yaml.js'
@@ -9,9 +10,11 @@ import type {
   Conditions,
   Effect,
   Fee,
+  FinalUnit,
   Grant,
   Life,
   Offer,
+  Pool,
   QuotaTerms,
   Rollover,
   Rule,
@@ -20,8 +23,10 @@ import type {
 import type {
   ConversionGroup,
   FeeGroup,
+  FinalUnitGroup,
   GrantGroup,
   OfferGroup,
+  PoolGroup,
   QuotaGroup,
   RolloverGroup,
   RuleGroup,
@@ -31,7 +36,9 @@ import { instantOf, timezoneOf } from './load-calendars.js'
 import { attributesOf, readConditions } from './load-conditions.js'
 import { define, hintFor, refer, shownPlace, warn, type Draft } from './load-draft.js'
 import { canonicalText } from './load-version.js'
+import { multiplierOf } from './pool.js'
 import type { Item, Row } from './schema.js'
+import { envelopeWords, timeMechanisms, triggerTypes, type TriggerName } from './terms.js'
 
 /** A rule and where it stands. */
 export interface DraftRule {
@@ -85,7 +92,108 @@ export function readQuota(
     const hint = `the gateway reports then anyway: write a validity of ${target}s at least`
     fault((at.target ?? at.validity)!, `${here.path}: target is above validity`, hint)
   }
-  return { ...{ size, min, max, target, validity }, threshold: is.threshold ?? base.threshold }
+  const told = readTold(group, unit)
+  return {
+    ...base,
+    ...{ size, min, max, target, validity },
+    threshold: is.threshold ?? base.threshold,
+    ...told,
+    ...(is.finalUnit && { finalUnit: readFinalUnit(is.finalUnit) }),
+  }
+}
+
+/** What the gateway is told beside the amount; only what is written. */
+function readTold({ here, at, is }: QuotaGroup, unit: UnitType): Partial<QuotaTerms> {
+  for (const key of ['consumption', 'timeMechanism'] as const)
+    if (at[key] && unit !== 'seconds') fault(at[key], `${at[key].path} is for services in seconds`, 'remove it')
+  if (at.consumption && at.timeMechanism)
+    fault(at.consumption, `${here.path} has consumption and timeMechanism`, 'remove one: the mechanism would win')
+  const whole = (value: Value | undefined, ms: number | undefined): number | undefined => {
+    if (ms !== undefined && ms % second !== 0)
+      fault(value!, `${value!.path} is no whole number of seconds`, 'write it like 300s or 10m')
+    return ms === undefined ? undefined : Math.ceil(ms / second)
+  }
+  const [holding, consumption] = [whole(at.holding, is.holding), whole(at.consumption, is.consumption)]
+  const triggers = is.triggers && readTriggers(is.triggers)
+  const mechanism = is.timeMechanism
+  const interval = mechanism && whole(mechanism.at.interval, mechanism.is.interval)
+  return {
+    ...(holding !== undefined && { holding }),
+    ...(triggers && { triggers }),
+    ...(consumption !== undefined && { consumption }),
+    ...(mechanism?.is.type &&
+      interval !== undefined && { timeMechanism: { type: timeMechanisms.indexOf(mechanism.is.type), interval } }),
+    ...(is.envelope && { envelope: envelopeWords.indexOf(is.envelope) }),
+    ...(is.furnish !== undefined && { furnish: is.furnish }),
+  }
+}
+
+/** Trigger-Types that may stand together, TS 32.299 section 7.2.236. */
+function readTriggers(items: readonly Item<TriggerName | 'none'>[]): number[] {
+  const names = items.map(({ is }) => is)
+  const about = (name: TriggerName, others: readonly TriggerName[]): void => {
+    const other = others.find(each => names.includes(each))
+    const item = items.find(({ is }) => is === name)
+    if (item && other) fault(item.at, `the trigger ${name} includes ${other}`, 'remove one of them')
+  }
+  about('location', ['mcc', 'mnc', 'plmn', 'rac', 'lac', 'cell', 'tac', 'ecgi'])
+  const none = items.find(({ is }) => is === 'none')
+  if (none && items.length > 1) fault(none.at, `${none.at.path} is none beside other triggers`, 'remove it')
+  return [...new Set(names.flatMap(name => (name === 'none' ? [] : triggerTypes[name])))].sort((a, b) => a - b)
+}
+
+const defaultRestricted = 300 * second
+
+export function readFinalUnit({ here, at, is }: FinalUnitGroup): FinalUnit | undefined {
+  const { action } = is
+  if (!action) return undefined
+  const restricting = action === 'redirect' || action === 'restrict'
+  for (const key of ['validity', 'repeat'] as const)
+    if (at[key] && !restricting) fault(at[key], `${at[key].path} has no use with ${action}`, 'remove it')
+  if (at.to && action !== 'redirect') fault(at.to, `${at.to.path} is for action: redirect`, 'remove it')
+  for (const key of ['filters', 'filterIds'] as const)
+    if (at[key] && action !== 'restrict') fault(at[key], `${at[key].path} is for action: restrict`, 'remove it')
+  if (at.announcement && action === 'none')
+    fault(at.announcement, `${at.announcement.path} has no use with none`, 'remove it')
+  const announcement = is.announcement === undefined ? {} : { announcement: is.announcement }
+  if (!restricting) return { action, ...announcement }
+  const ms = is.validity ?? defaultRestricted
+  if (ms % second !== 0) fault(at.validity!, `${at.validity!.path} is no whole number of seconds`, 'write it like 5m')
+  const restricted = { validity: Math.ceil(ms / second), repeat: is.repeat ?? false, ...announcement }
+  if (action === 'restrict') {
+    const filters = (is.filters ?? []).map(item => item.is)
+    return { action, filters, filterIds: (is.filterIds ?? []).map(item => item.is), ...restricted }
+  }
+  if (!at.to)
+    return fault(here, `${here.path} does not say where to redirect`, 'add `to:` with a URL, SIP URI or IP address')
+  const to = is.to && redirectAddress(is.to)
+  if (is.to !== undefined && !to)
+    return fault(at.to, `${at.to.path}: \`${is.to}\` is no address`, 'write a URL, a SIP URI, or an IP address')
+  return to ? { action, to, ...restricted } : undefined
+}
+
+function redirectAddress(address: string): { type: 'ipv4' | 'ipv6' | 'url' | 'sip'; address: string } | undefined {
+  if (/^https?:/.test(address)) return { type: 'url', address }
+  if (/^sips?:/.test(address)) return { type: 'sip', address }
+  const family = isIP(address)
+  return family === 0 ? undefined : { type: family === 4 ? 'ipv4' : 'ipv6', address }
+}
+
+const defaultPoolUnits = 1_000_000
+
+function readPools(rows: readonly Row<PoolGroup>[]): Map<string, Pool> {
+  const pools = new Map<string, Pool>()
+  const ids = new Map<number, string>()
+  for (const { name, is: group } of rows) {
+    const { id, units: count = defaultPoolUnits, price } = group?.is ?? {}
+    if (id === undefined || price === undefined) continue
+    const other = ids.get(id)
+    if (other !== undefined) fault(group!.at.id!, `the pool \`${other}\` has the id ${id}, too`, 'write another number')
+    if (price === 0n) fault(group!.at.price!, `${group!.at.price!.path} is 0`, 'write what `units` pool units cost')
+    ids.set(id, name)
+    pools.set(name, { id, units: BigInt(count), price })
+  }
+  return pools
 }
 
 /** All grants first: a rule may use a bucket that another offer grants. */
@@ -99,7 +207,8 @@ export function readOffers(draft: Draft, rows: readonly Row<OfferGroup>[]): Draf
     const { fee, grants } = granted[index]!
     if (!group) return []
     const { at, is } = group
-    const rules = (is.rules ?? []).flatMap((item, position) => readRule(draft, item, position + 1))
+    const pools = readPools(is.pools ?? [])
+    const rules = (is.rules ?? []).flatMap((item, position) => readRule(draft, item, position + 1, pools))
     // One that only gives something leaves the rules to others.
     if (!is.rules?.length && grants.length === 0)
       warn(draft, key, `the offer \`${name}\` has no rules`, 'all its use is refused with 5031')
@@ -112,7 +221,9 @@ export function readOffers(draft: Draft, rows: readonly Row<OfferGroup>[]): Draf
       grants,
       rules: rules.map(({ rule }) => rule),
       quotas: is.quota ? readQuotas(draft, is.quota) : new Map<string, QuotaTerms>(),
-      finalUnit: is.finalUnit?.is.action ?? 'terminate',
+      finalUnit: is.finalUnit && readFinalUnit(is.finalUnit),
+      pools,
+      sessions: is.sessions,
     }
     if (at.fee && !fee) return []
     return [{ name, key, offer, rules }]
@@ -138,7 +249,7 @@ function readQuotas(draft: Draft, rows: readonly Row<QuotaGroup>[]): Map<string,
   const quotas = new Map<string, QuotaTerms>()
   for (const { key, name, is } of rows) {
     const service = refer(draft.services, key, name) ? draft.services.items.get(name) : undefined
-    if (service) quotas.set(name, readQuota(is, service.unit, service.quota))
+    if (service) quotas.set(name, readQuota(is, service.unit, { ...service.quota, finalUnit: undefined }))
   }
   return quotas
 }
@@ -392,7 +503,12 @@ function checkDescending(items: readonly Item<Value>[], left: readonly Units[]):
   fault(at, `${at.path} is not after the one before`, 'write them in the order in which they are reached: [80%, 100%]')
 }
 
-function readRule(draft: Draft, { at: place, is: group }: Item<RuleGroup>, position: number): DraftRule[] {
+function readRule(
+  draft: Draft,
+  { at: place, is: group }: Item<RuleGroup>,
+  position: number,
+  pools: ReadonlyMap<string, Pool>,
+): DraftRule[] {
   const { here, at, is } = group
   const effects = (['use', 'free', 'deny'] as const).filter(key => at[key])
   const known = is.service?.filter(item => refer(draft.services, item.at, item.is))
@@ -412,15 +528,46 @@ function readRule(draft: Draft, { at: place, is: group }: Item<RuleGroup>, posit
     sure.map(name => draft.services.items.get(name)).filter(each => each !== undefined),
   )
   if (!effect) return []
+  const pooled = at.pool && is.pool !== undefined ? pooledEffect(draft, at.pool, is.pool, effect, pools) : effect
+  if (!pooled) return []
   const where: Conditions = { ...(known && { services: new Set(services) }), ...conditions }
   const { file, line } = whereIs(here)
-  return [{ at: place, rule: { position, where, effect, place: `${basename(file)}:${line}` } }]
+  return [{ at: place, rule: { position, where, effect: pooled, place: `${basename(file)}:${line}` } }]
 }
 
 function readEffect(draft: Draft, { at, is }: RuleGroup, services: readonly Service[]): Effect | undefined {
   if (at.use) return is.use && readUse(draft, is.use, { services, named: at.service !== undefined })
   if (is.free !== undefined) return { kind: 'free', code: is.free }
   return is.deny === undefined ? undefined : { kind: 'deny', code: is.deny }
+}
+
+/** A pool counts by one price a unit, so that only a plain rate may stand in it. */
+function pooledEffect(
+  draft: Draft,
+  at: Value,
+  name: string,
+  effect: Effect,
+  pools: ReadonlyMap<string, Pool>,
+): Effect | undefined {
+  const pool = pools.get(name)
+  if (!pool)
+    return fault(
+      at,
+      `there is no pool \`${name}\``,
+      hintFor(name, [...pools.keys()], 'define it under `pools:` of the offer'),
+    )
+  if (effect.kind !== 'use' || effect.rate === undefined || effect.buckets.length + effect.afterRate.length > 0)
+    return fault(
+      at,
+      `${at.path}: only a rate alone can be part of a pool`,
+      'remove `pool`, or write `use` with one rate',
+    )
+  const rate = draft.rates.items.get(effect.rate)
+  if (!rate) return effect
+  const multiplier = multiplierOf(rate.terms, pool)
+  if ('problem' in multiplier)
+    return fault(at, `the rate \`${rate.name}\` cannot be part of a pool: ${multiplier.problem}`, multiplier.hint)
+  return { ...effect, pool: name }
 }
 
 interface Matched {

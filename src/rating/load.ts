@@ -183,13 +183,21 @@ function readPlaces(draft: Draft, tops: readonly Top[], readFile: FileReader): P
 
 function readService({ name, is: group }: Row<ServiceGroup>, contexts: Map<string, Value>): Service | undefined {
   if (!group) return undefined
-  const { unit, context, quota } = group.is
+  const { unit, context, quota, inform } = group.is
   for (const { at, is } of context ?? []) {
     const earlier = contexts.get(is)
     if (earlier) fault(at, `the context ${is} is already taken at ${shownPlace(earlier)}`, 'name it in one service')
     contexts.set(is, at)
   }
-  return unit && { name, contexts: (context ?? []).map(item => item.is), unit, quota: readQuota(quota, unit) }
+  return (
+    unit && {
+      name,
+      contexts: (context ?? []).map(item => item.is),
+      unit,
+      quota: readQuota(quota, unit),
+      inform: new Set((inform ?? []).map(item => item.is)),
+    }
+  )
 }
 
 /** Calendars, counters and rates. A counter is whole when the rates are known. */

@@ -1,7 +1,19 @@
 /** The parts of a catalog in words, for people who compare two of them or ask why something was charged. */
 import { formatDuration } from '../config/quantity.js'
 import { formatAmount } from '../units.js'
-import type { Catalog, Condition, Conditions, Effect, Grant, Life, QuotaTerms, Reset, Service } from './catalog.js'
+import type {
+  Catalog,
+  Condition,
+  Conditions,
+  Effect,
+  FinalUnit,
+  Grant,
+  Life,
+  QuotaTerms,
+  Reset,
+  Service,
+} from './catalog.js'
+import { envelopeWords, timeMechanisms } from './terms.js'
 
 /** A long list is cut: prefixes and networks are many. */
 const shown = 12
@@ -93,7 +105,28 @@ export function quotaInWords({ unit }: Pick<Service, 'unit'>, quota: QuotaTerms)
     target: quota.target === 0 ? 'none' : `${quota.target} s`,
     validity: `${quota.validity} s`,
     threshold: `${quota.threshold} %`,
+    holding: quota.holding === undefined ? 'not sent' : `${quota.holding} s`,
+    triggers: quota.triggers === undefined ? 'by the rules' : quota.triggers.join(', ') || 'none',
+    consumption: quota.consumption === undefined ? 'not sent' : `${quota.consumption} s`,
+    'time mechanism': quota.timeMechanism
+      ? `${timeMechanisms[quota.timeMechanism.type]} ${quota.timeMechanism.interval} s`
+      : 'none',
+    envelopes: quota.envelope === undefined ? 'not sent' : envelopeWords[quota.envelope]!,
+    furnish: quota.furnish ?? 'nothing',
+    'final unit': quota.finalUnit ? finalUnitInWords(quota.finalUnit) : "the offer's",
   }
+}
+
+/** `redirect to http://topup.example/, asking again after 300 s, then 4012`. */
+export function finalUnitInWords(finalUnit: FinalUnit = { action: 'terminate' }): string {
+  const heard = finalUnit.announcement === undefined ? '' : `, announcement ${finalUnit.announcement}`
+  if (finalUnit.action !== 'redirect' && finalUnit.action !== 'restrict') return finalUnit.action + heard
+  const { validity, repeat } = finalUnit
+  const what =
+    finalUnit.action === 'redirect'
+      ? `redirect to ${finalUnit.to.address}`
+      : `restrict to ${[...finalUnit.filters, ...finalUnit.filterIds].join('; ') || 'what the gateway has'}`
+  return `${what}, asking again after ${validity} s, ${repeat ? 'as long as it takes' : 'then 4012'}${heard}`
 }
 
 /** What a grant brings, by what it is called. */
