@@ -3,7 +3,7 @@
  * a charging program for each line, and makes one charging call for all of them.
  */
 import { hash32 } from '../balance/keys.js'
-import type { Balance, ChargeAnswer, ChargeOutcome, LineOutcome } from '../balance/balance.js'
+import type { Balance, ChargeAnswer, ChargeOutcome, LineOutcome, Terms } from '../balance/balance.js'
 import type { Identities, Owner, Subscriber } from '../balance/identities.js'
 import { BalanceUnavailableError } from '../balance/store.js'
 import type { Identity } from '../balance/types.js'
@@ -12,7 +12,7 @@ import type { ChargingConfig, PeerProfile } from '../config/config.js'
 import type { Catalog, Service } from '../rating/catalog.js'
 import { findService } from '../rating/match.js'
 import type { Program } from '../rating/program.js'
-import { unitTypes, type Millis, type UnitType } from '../units.js'
+import { unitTypes, type Micros, type Millis, type UnitType } from '../units.js'
 import { prepareLines } from './lines.js'
 
 export type { Identity } from '../balance/types.js'
@@ -20,13 +20,21 @@ export type { LineOutcome, Terms } from '../balance/balance.js'
 
 export type RequestType = 'initial' | 'update' | 'terminate' | 'event'
 
+/** Requested-Action of an event. */
+export type EventAction = 'debit' | 'refund' | 'check' | 'price'
+
 /** One CCR, checked. */
 export interface CreditRequest {
   readonly type: RequestType
   readonly number: number
   readonly sessionId: string
   readonly originHost: string
+  readonly originRealm?: string
+  /** Origin-Host of the peer that it came over: a relay's, or the same. */
+  readonly via?: string
   readonly serviceContextId: string
+  /** Of an event only. */
+  readonly action?: EventAction | undefined
   /** Event-Timestamp, ms. */
   readonly eventTime: Millis | undefined
   /** In the order of the message; may be empty in an update or terminate. */
@@ -54,6 +62,10 @@ export interface RequestFacts {
   readonly rat: string | undefined
   /** Of a call. */
   readonly direction: 'originating' | 'terminating' | undefined
+  /** To how many a message goes; absent: to none that is named. */
+  readonly recipients?: number | undefined
+  /** 3GPP-Charging-Id, hexadecimal. */
+  readonly chargingId?: string | undefined
 }
 
 /** One quota: what was used of it, and what is asked. */
@@ -68,6 +80,10 @@ export interface LineRequest {
   readonly currency: number | undefined
   /** The report came at a threshold: the rest of the old grant is still in use. */
   readonly threshold: boolean
+  /** Trigger-Types that made the gateway report. */
+  readonly triggers?: readonly number[] | undefined
+  /** Refund-Information: the debit that an event takes back. */
+  readonly refund?: Buffer | undefined
 }
 
 /** Units by their type, money in micros; undefined: the message has none of that type. */
@@ -99,6 +115,40 @@ export type CreditOutcome =
   | { readonly status: 'contradicting_identities'; readonly identities: readonly [number, number] }
   | { readonly status: 'other_subscriber'; readonly identity: number }
   | { readonly status: 'too_large'; readonly line: string }
+  /** A number that had another content before, to a peer that wants to be told. */
+  | { readonly status: 'reused_number'; readonly how: 'mismatch' }
+  | EventOutcome
+  /** Nothing is given back, and why. */
+  | { readonly status: 'no_refund'; readonly how: string; readonly why: string }
+
+/** An event that was done: whole, or not at all. */
+export interface EventOutcome {
+  readonly status: 'event'
+  readonly how: 'new' | 'again' | 'mismatch'
+  readonly action: EventAction
+  /** What was debited, given back or asked about, in the order of the message. */
+  readonly lines: readonly EventLine[]
+  /** What it cost, what it would cost; of a refund what came back to money. */
+  readonly cost: Micros
+  /** Of `main` after it. */
+  readonly money: Micros
+  /** Whether free funds cover it; only of a check. */
+  readonly enough: boolean | undefined
+  /** Of the account. */
+  readonly currency: string
+}
+
+export interface EventLine {
+  readonly line: string
+  readonly unit: UnitType
+  readonly units: bigint
+  /** The rule says `free`. */
+  readonly free: boolean
+  /** What the gateway is told beside the units; undefined where nobody rated the line. */
+  readonly terms: Terms | undefined
+  /** Refund-Information of a debit. */
+  readonly refund: Buffer | undefined
+}
 
 /** What is counted of charging; telemetry implements it. Offers are those of the catalog. */
 export interface ChargingMetrics {

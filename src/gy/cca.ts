@@ -47,6 +47,7 @@ export interface Refusal {
 export function refusalOf(outcome: CreditOutcome): Refusal | undefined {
   switch (outcome.status) {
     case 'answered':
+    case 'event':
       return undefined
     case 'refused':
       return lineRefusal(outcome.lines.find(line => lineRefusal(line) !== undefined)!)
@@ -78,6 +79,10 @@ export function refusalOf(outcome: CreditOutcome): Refusal | undefined {
         resultCode: ResultCode.INVALID_AVP_VALUE,
         message: `line ${outcome.line} has reported more than one line may carry`,
       }
+    case 'reused_number':
+      return { resultCode: ResultCode.UNABLE_TO_COMPLY, message: 'this CC-Request-Number had another content before' }
+    case 'no_refund':
+      return { resultCode: ResultCode.UNABLE_TO_COMPLY, message: `nothing is refunded: ${outcome.why}` }
     case 'busy':
       return {
         resultCode: ResultCode.TOO_BUSY,
