@@ -134,6 +134,8 @@ export interface ChargingConfig {
   /** Sent in the CCA of a CCR-I. */
   readonly failureHandling: 'terminate' | 'continue' | 'retry-and-terminate'
   readonly sessionFailover: boolean
+  /** What its open sessions are asked when an account is put out of service, default `reauthorise`; `wait`: nothing. */
+  readonly onSuspend: 'reauthorise' | 'abort' | 'wait'
 }
 
 export interface JournalConfig {

@@ -365,6 +365,7 @@ const chargingKeys = [
   'keepMark',
   'failureHandling',
   'sessionFailover',
+  'onSuspend',
 ] as const
 
 function readCharging(value: Value | undefined): ChargingConfig {
@@ -379,6 +380,7 @@ function readCharging(value: Value | undefined): ChargingConfig {
     keepMarkMs: duration(fields.keepMark, day, upToAMonth),
     failureHandling: choice(fields.failureHandling, ['terminate', 'continue', 'retry-and-terminate']),
     sessionFailover: or(fields.sessionFailover, readBoolean, false),
+    onSuspend: choice(fields.onSuspend, ['reauthorise', 'abort', 'wait']),
   }
 }
 

@@ -32,7 +32,7 @@ const context = (): CcaContext => ({
   identity: identity(),
   config: {
     ...{ holdBudgetMs: 7000, silence: 2, defaultValidityMs: 3_600_000, keepClosedMs: 0, keepSilentMs: 0 },
-    ...{ keepMarkMs: 0, sessionFailover: true, failureHandling: 'terminate' as const },
+    ...{ keepMarkMs: 0, sessionFailover: true, failureHandling: 'terminate' as const, onSuspend: 'wait' as const },
   },
   currencyCode: 978,
 })

@@ -22,6 +22,7 @@ export const chargingConfig: ChargingConfig = {
   keepMarkMs: 86_400_000,
   failureHandling: 'terminate',
   sessionFailover: true,
+  onSuspend: 'reauthorise',
 }
 
 export const noMetrics: StoreMetrics = {
