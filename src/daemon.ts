@@ -380,15 +380,16 @@ export async function startDaemon(options: {
           rate: rateUse,
           explain: query => explainer.explain(query),
           audit: proveBalances,
-          peers: () =>
-            diameter.peers().map(peer => ({
-              name: peer.name,
-              originHost: peer.originHost,
-              originRealm: peer.originRealm,
-              address: peer.address,
-              state: `${peer.state}, watchdog ${peer.watchdog}`,
-              since: peer.connectedSince,
-            })),
+          peers: () => ({
+            rows: config.diameter.peers,
+            connected: diameter.peers(),
+            absent: diameter.absent(),
+            strangers: diameter.strangers(),
+          }),
+          closePeer: (originHost, actor) => {
+            log.warn({ event: 'peer_closed', 'Origin-Host': originHost, actor }, 'a peer is told good-bye by command')
+            return diameter.disconnect(originHost)
+          },
           status,
           recharged: (channel, result) => metrics.operation.recharge(channel, result),
         },

@@ -10,14 +10,16 @@ import { Readable } from 'node:stream'
 import { Command, CommanderError, Option } from 'commander'
 import type { ImportReport } from './admin/import.js'
 import type { ProblemDocument } from './admin/problem.js'
-import type { AuditView, CatalogView, PeerView, ReloadOutcome, StatusView } from './admin/services.js'
+import type { AuditView, CatalogView, ReloadOutcome, StatusView } from './admin/services.js'
 import type { AccountView, BucketView, CounterView, OptInView, OverrideView, SessionView } from './admin/views.js'
 import type { Config } from './config/config.js'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
 import { addCatalogCommands } from './ctl/catalog.js'
 import type { Ctl, Options } from './ctl/command.js'
+import { addPeerCommands } from './ctl/peers.js'
 import { addRateCommands } from './ctl/rate.js'
+import { pairs, table } from './ctl/text.js'
 import { formatAmount, unitTypes, type UnitType } from './units.js'
 
 /** The daemon said no: exit status 1. */
@@ -158,13 +160,13 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   )
     .addOption(new Option('--format <name>', 'format; told by the file’s name when absent').choices(['csv', 'jsonl']))
     .action(importFile)
-  command(program, 'peers', 'List the connected Diameter peers.').action(listPeers)
   const catalog = program.command('catalog').description('The catalog.').exitOverride()
   command(catalog, 'show', 'Version and offers of the catalog in use.').action(showCatalog)
   command(catalog, 'reload', 'Read the catalog again; a bad one is refused.').action(reloadCatalog)
-  const ctl: Ctl = { command, call, put, usage: message => new Usage(message) }
+  const ctl: Ctl = { command, call, put, actor, usage: message => new Usage(message) }
   addCatalogCommands(catalog, ctl)
   addRateCommands(program, ctl)
+  addPeerCommands(program, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.').action(audit)
   command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)
   return program
@@ -382,26 +384,6 @@ async function importFile(file: string, options: Options & { readonly format?: '
     return [...lines, `${rows} rows: ${created} created, ${existing} there already, ${refused} refused`].join('\n')
   })
   if (report.refused > 0 || report.stopped) process.exitCode = 1
-}
-
-async function listPeers(options: Options): Promise<void> {
-  type Peer = Omit<PeerView, 'since'> & { readonly since: string }
-  const answer = await call<{ peers: Peer[] }>(options, 'GET', '/v1/peers')
-  put(options, answer, () =>
-    answer.peers.length === 0
-      ? 'no peers'
-      : table(
-          ['row', 'Origin-Host', 'Origin-Realm', 'address', 'state', 'since'],
-          answer.peers.map(peer => [
-            peer.name,
-            peer.originHost,
-            peer.originRealm,
-            peer.address,
-            peer.state,
-            peer.since,
-          ]),
-        ),
-  )
 }
 
 async function showCatalog(options: Options): Promise<void> {
@@ -663,24 +645,5 @@ function put(options: Options, answer: object, text: () => string): void {
 const print = (answer: object): void => void process.stdout.write(`${JSON.stringify(answer)}\n`)
 
 const complain = (message: string): void => void process.stderr.write(`ocsctl: ${message}\n`)
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((name, column) => Math.max(name.length, ...rows.map(row => row[column]!.length)))
-  return [head, ...rows]
-    .map(row =>
-      row
-        .map((cell, column) => cell.padEnd(widths[column]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n')
-}
-
-const pairs = (of: Readonly<Record<string, string>>): string => {
-  const width = Math.max(...Object.keys(of).map(name => name.length))
-  return Object.entries(of)
-    .map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd())
-    .join('\n')
-}
 
 process.exitCode = await main()

@@ -19,6 +19,7 @@ import {
   subscribe,
 } from './account-terms.js'
 import { importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
+import { peerRoutes } from './peers.js'
 import { Problem } from './problem.js'
 import { ratingRoutes } from './rating-routes.js'
 import {
@@ -256,15 +257,7 @@ export const routes: readonly Route[] = [
     problems: ['too-large', 'unsupported-media-type'],
     work: runImport,
   },
-  {
-    method: 'GET',
-    path: '/v1/peers',
-    summary: 'Connected Diameter peers.',
-    answers: { 200: 'The peers' },
-    problems: [],
-    work: (_, { peers }) =>
-      ok({ peers: peers().map(peer => ({ ...peer, since: new Date(peer.since).toISOString() })) }),
-  },
+  ...peerRoutes,
   {
     method: 'GET',
     path: '/v1/catalog',

@@ -6,6 +6,7 @@ import type { AccountWords, UseWords } from '../inquiry/rate-request.js'
 import type { Catalog } from '../rating/catalog.js'
 import type { CatalogDiff } from '../rating/diff.js'
 import type { Micros, Millis } from '../units.js'
+import type { PeerServices } from './peers.js'
 
 /**
  * What buying the offer now brings to an account in a currency; undefined when the catalog in use has no such offer. `refused`: why the
@@ -17,7 +18,7 @@ export type BucketsOf = (
   currency: string,
 ) => readonly NewBucket[] | { readonly refused: string } | undefined
 
-export interface AdminServices {
+export interface AdminServices extends PeerServices {
   readonly accounts: Accounts
   readonly newBuckets: BucketsOf
   readonly catalog: () => CatalogView
@@ -43,7 +44,6 @@ export interface AdminServices {
   /** What the ledger says of a request. */
   readonly explain: (query: ExplainQuery) => Promise<Explained>
   readonly audit: () => Promise<AuditView>
-  readonly peers: () => readonly PeerView[]
   readonly status: () => StatusView
   /** A recharge was tried. */
   readonly recharged: (channel: string, result: 'credited' | 'repeated' | 'refused') => void
@@ -100,18 +100,6 @@ export interface AuditView {
   readonly entries: number
   /** Gaps and differences in words; none: every balance is what its entries say. */
   readonly violations: readonly string[]
-}
-
-export interface PeerView {
-  /** Row of the peer table. */
-  readonly name: string
-  readonly originHost: string
-  readonly originRealm: string
-  readonly address: string
-  /** State of RFC 6733 section 5.6 and RFC 3539 in words. */
-  readonly state: string
-  /** Unix ms. */
-  readonly since: Millis
 }
 
 export interface StatusView {

@@ -13,6 +13,8 @@ export interface Ctl {
   readonly call: <T>(options: Options, method: string, path: string, body?: object) => Promise<T>
   /** The answer as JSON where that was asked for, else as text. */
   readonly put: (options: Options, answer: object, text: () => string) => void
+  /** Who is at it, for log and ledger. */
+  readonly actor: string
   /** Exit status 2. */
   readonly usage: (message: string) => Error
 }

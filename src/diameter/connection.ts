@@ -404,10 +404,8 @@ export class Connection implements TappedConnection {
     const peer = (this.peer = this.candidate!)
     this.input.traffic = this.output.traffic = metrics.traffic(peer.name)
     this.incoming.from(peer)
-    this.tally = this.output.tally = this.node.book.opened(
-      peer.originHost,
-      host => this.owner.connectionOf(host) !== undefined,
-    )
+    const connected = (host: string): boolean => this.owner.connectionOf(host) !== undefined
+    this.tally = this.output.tally = this.node.book.opened(peer, connected)
     const reopen = this.owner.failedBefore(peer.originHost)
     this.owner.opened(this)
     this.output.cea(this.cer!, undefined)

@@ -35,6 +35,8 @@ export interface PeerRefusal {
 
 /** Counts of one Origin-Host since the daemon started, over its connections. CER, DWR and DPR are not in them. */
 export class Tally {
+  /** Of the peer table: the one that it was last accepted by. */
+  row = ''
   requestsIn = 0
   requestsOut = 0
   readonly answersIn: number[] = [0, 0, 0, 0, 0, 0]
@@ -93,8 +95,8 @@ export class PeerBook {
   }
 
   /** A peer's capabilities were accepted. @param connected whether an Origin-Host in lower case has a connection */
-  opened(originHost: string, connected: (originHost: string) => boolean): Tally {
-    const key = originHost.toLowerCase()
+  opened(peer: { name: string; originHost: string }, connected: (originHost: string) => boolean): Tally {
+    const key = peer.originHost.toLowerCase()
     const tally = this.tallies.get(key) ?? new Tally()
     // The map is in the order of last connections: who is not connected and was here longest ago goes first.
     this.tallies.delete(key)
@@ -106,6 +108,7 @@ export class PeerBook {
         break
       }
     }
+    tally.row = peer.name
     tally.connections++
     return tally
   }

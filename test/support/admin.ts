@@ -114,16 +114,13 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
     rate: () => Promise.resolve({ status: 'no_account' }),
     explain: () => Promise.resolve({ explanations: [], searched: { journal: 0, files: 0, all: true } }),
     audit: () => Promise.resolve({ accounts: 2, entries: 7, violations: [] }),
-    peers: () => [
-      {
-        name: 'loopback',
-        originHost: 'smf.example.org',
-        originRealm: 'example.org',
-        address: '127.0.0.1',
-        state: 'open',
-        since: Date.UTC(2026, 0, 15),
-      },
-    ],
+    peers: () => ({
+      rows: [{ name: 'loopback', identity: '*', realm: '*', from: ['127.0.0.0/8'], relay: false }],
+      connected: [],
+      absent: [],
+      strangers: [],
+    }),
+    closePeer: () => false,
     status: () => ({
       version: '0.1.0',
       started: Date.UTC(2026, 0, 15),
