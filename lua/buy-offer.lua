@@ -10,7 +10,8 @@ ARGV[5] rev                of the profile that the offer was judged by
 ARGV[6] keep               ms that the key is remembered
 ARGV[7] offer              as include/granting.lua says, with what follows
 
-Replies one text: no_account, terminated, no_subscriber, moved; subscribed | repeated <offer> <subscriber> <subscription>.
+Replies one text: no_account, terminated, no_subscriber, moved; subscribed | repeated <offer> <subscriber> <subscription>;
+with ` due` behind it when open sessions are to be asked again.
 ]]
 -- @include words
 -- @include account-lines
@@ -45,6 +46,7 @@ local census = taken.census
 local counts = counted(census, redis.call('HMGET', census_key, unpack(census.fields)))
 local out = { 'funds', write_funds(funds), 'subscriptions', taken.subscriptions, 'order', draw_order(all) }
 for _, bucket in ipairs(taken.made) do out[#out + 1], out[#out + 2] = 'bucket:' .. bucket.id, write_bucket(bucket) end
+local asked = funds.open > 0
 local answer = format('%s %s %d', offer, subscriber, taken.last)
 local entry = format('{"account":"%s","seq":%d,"at":%d,%s,"subscriber":"%s","subscription":"%d","offer":"%s","posts":[%s],"lines":[],"held":%d}',
   account_id, funds.seq, at, cause, subscriber, taken.last, offer, concat(book.posts, ','), funds.held)
@@ -58,4 +60,5 @@ for _, bucket in ipairs(taken.made) do
   if bucket.ends > 0 then redis.call('ZADD', due_key, bucket.ends, 'bucket ' .. account_id .. ' ' .. bucket.id) end
 end
 redis.call('SET', once_key, answer, 'PX', keep)
-return 'subscribed ' .. answer
+if asked then redis.call('ZADD', due_key, at, 'reauth ' .. account_id) end
+return 'subscribed ' .. answer .. (asked and ' due' or '')

@@ -25,10 +25,12 @@ import type {
   Account,
   Accounts,
   AccountStatus,
+  Asked,
   Bucket,
   BucketTerms,
   BucketUnit,
   Census,
+  CommandName,
   CounterValue,
   CreateOutcome,
   CreditOutcome,
@@ -53,6 +55,8 @@ export const mostOverrides = 50
 export const mostAttributes = 50
 /** How often a change of extras is made anew because the profile moved meanwhile. */
 const mostMoves = 20
+/** As lua/due-turn.lua says. */
+const askedOnSuspend = { reauthorise: 'reauth-all', abort: 'abort', wait: '' } as const
 
 export class RedisAccounts implements Accounts {
   constructor(
@@ -62,6 +66,8 @@ export class RedisAccounts implements Accounts {
     private readonly clock: Clock,
     /** How long one call may wait for the store, ms. */
     private readonly patienceMs = 5000,
+    /** Told of what a script left in the due list for open sessions, like `reauth alice`: it is due at once. */
+    private readonly asked: (member: string) => void = () => undefined,
   ) {}
 
   async create(
@@ -122,16 +128,20 @@ export class RedisAccounts implements Accounts {
   async setStatus(id: string, status: AccountStatus, actor: string): Promise<boolean> {
     const partition = partitionOf(id, this.partitions)
     const cause = `"kind":"status","actor":${JSON.stringify(actor)}`
+    const ask = status === 'active' ? 'reauth' : askedOnSuspend[this.config.onSuspend]
     const reply = await this.store.call('account-status', this.deadline(), redis =>
       redis.accountStatus(
         accountKey(partition, id),
         journalKey(partition),
+        dueKey(partition),
         id,
         status,
         String(this.clock.now()),
         cause,
+        ask,
       ),
     )
+    if (reply.endsWith(' due')) this.asked(`${ask} ${id}`)
     return reply !== 'no_account'
   }
 
@@ -164,6 +174,7 @@ export class RedisAccounts implements Accounts {
           accountKey(partition, account),
           onceKey(partition, `recharge:${channel}:${reference}`),
           journalKey(partition),
+          dueKey(partition),
           account,
           String(amount),
           currency,
@@ -175,6 +186,7 @@ export class RedisAccounts implements Accounts {
       )
     ).split(' ')
     if (reply[0] === 'credited' || reply[0] === 'repeated') {
+      if (reply[4] === 'due') this.asked(`reauth ${account}`)
       return {
         status: reply[0],
         money: BigInt(reply[1]!) as Micros,
@@ -208,7 +220,8 @@ export class RedisAccounts implements Accounts {
         ...offerWords(offer, buckets),
       ),
     )
-    const [status, boughtOffer, boughtFor, subscription] = reply.split(' ')
+    const [status, boughtOffer, boughtFor, subscription, due] = reply.split(' ')
+    if (due === 'due') this.asked(`reauth ${account}`)
     switch (status) {
       case 'subscribed':
       case 'repeated':
@@ -411,6 +424,7 @@ export class RedisAccounts implements Accounts {
         redis.accountExtras(
           accountKey(partition, id),
           journalKey(partition),
+          dueKey(partition),
           id,
           account.rev,
           writeExtras(next.extras),
@@ -418,6 +432,7 @@ export class RedisAccounts implements Accounts {
           membersOf(next.cause),
         ),
       )
+      if (reply.endsWith(' due')) this.asked(`reauth ${id}`)
       if (reply !== 'moved') return { status: reply === 'no_account' ? 'no_account' : 'changed' }
     }
     throw new Error(`the profile of account ${id} changed ${mostMoves} times in a row`)
@@ -638,7 +653,7 @@ export function readSession(id: string, all: Record<string, string>): Session | 
       all['state'] ?? '',
     )
   if (!state) return undefined
-  const [opened = '0', originHost = ''] = (all['opened'] ?? '').split(' ')
+  const [opened = '0', originHost = '', originRealm = '', via = ''] = (all['opened'] ?? '').split(' ')
   const [, status, account, subscriber, until, , , number, , charged] = state
   return {
     id,
@@ -646,14 +661,24 @@ export function readSession(id: string, all: Record<string, string>): Session | 
     subscriber: subscriber!,
     open: status === 'open',
     originHost,
+    originRealm,
+    via,
     opened: Number(opened),
     until: Number(until),
     lastNumber: Number(number),
     charged: BigInt(charged!) as Micros,
+    asked: readAsked(all['reauth'] ?? ''),
     lines: Object.entries(all)
       .filter(([field]) => field.startsWith('line:'))
       .map(([field, text]) => readLine(field.slice('line:'.length), text)),
   }
+}
+
+/** Field `reauth` of a session, lua/ask-session.lua. */
+function readAsked(text: string): Asked | undefined {
+  const [command, result, at, number] = text.split(' ')
+  if (number === undefined) return undefined
+  return { command: command as CommandName, result: result!, at: Number(at), number: Number(number) }
 }
 
 function readLine(line: string, text: string): SessionLine {
@@ -662,6 +687,8 @@ function readLine(line: string, text: string): SessionLine {
       text,
     )!
   const has = granted !== '0'
+  const tail = / with (.*)$/.exec(text)?.[1]?.split(' ')
+  const pool = tail?.find(word => word.startsWith('pool='))?.slice('pool='.length)
   return {
     line,
     grantedBy: has ? Number(by) : undefined,
@@ -675,6 +702,8 @@ function readLine(line: string, text: string): SessionLine {
     holdUntil: has ? Number(until) : undefined,
     charged: BigInt(charged!) as Micros,
     used: BigInt(used!) as Units,
+    told: tail ? tail.includes('told') : !has,
+    pool: pool === undefined ? undefined : Number(pool),
   }
 }
 

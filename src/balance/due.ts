@@ -1,6 +1,7 @@
 /**
  * The due lists, one a partition: what must happen at a time. Members are `session <account> <session id>` and
  * `bucket <account> <bucket>`; lua/expire-session.lua and lua/expire-bucket.lua decide whether the time has really come.
+ * Beside them are those of reauth.ts.
  */
 import type { Clock } from '../clock.js'
 import type { Millis } from '../units.js'

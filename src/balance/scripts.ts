@@ -56,6 +56,8 @@ export interface ScriptCommands {
   // Not `status` or `setStatus`: those are ioredis's own, and one of the two would break.
   accountStatus(...args: string[]): Promise<string>
   accountExtras(...args: string[]): Promise<string>
+  dueTurn(...args: string[]): Promise<string>
+  askSession(...args: string[]): Promise<string>
 }
 
 export type RedisWithScripts = Redis & ScriptCommands

@@ -184,6 +184,23 @@ export interface SessionLine {
   readonly holdUntil: Millis | undefined
   readonly charged: Micros
   readonly used: Units
+  /** Its last answer was a refusal for want of funds, or told of the final units: a credit may unblock it. */
+  readonly told: boolean
+  /** Of a credit pool, G-S-U-Pool-Identifier. */
+  readonly pool: number | undefined
+}
+
+/** What we ask of a gateway: Re-Auth-Request, Abort-Session-Request. */
+export type CommandName = 'RAR' | 'ASR'
+
+/** What came of the last that we asked of a session's gateway. */
+export interface Asked {
+  readonly command: CommandName
+  /** `sent`, a Result-Code, `timeout`, `undeliverable`, or `ccr`: no answer, but a newer request of the session. */
+  readonly result: string
+  readonly at: Millis
+  /** CC-Request-Number of the session's last request when it was asked. */
+  readonly number: number
 }
 
 export interface Session {
@@ -192,10 +209,15 @@ export interface Session {
   readonly subscriber: string
   readonly open: boolean
   readonly originHost: string
+  /** Realm of the gateway; empty where it is not known. */
+  readonly originRealm: string
+  /** Origin-Host of the peer that its last request came over; empty where it is not known. */
+  readonly via: string
   readonly opened: Millis
   readonly until: Millis
   readonly lastNumber: number
   readonly charged: Micros
+  readonly asked: Asked | undefined
   readonly lines: readonly SessionLine[]
 }
 
