@@ -66,7 +66,10 @@ void t.test('an account from its creation to its release, in words', async t => 
     ['release smf;1;2', 1, /no session with this Session-Id/],
     ['show account nobody', 1, /there is no account nobody/],
     ['show subscriber 491709999999', 1, /no subscriber has this identity/],
-    ['peers', 0, /Origin-Host +Origin-Realm.*\nloopback +smf\.example\.org/],
+    ['peers', 0, /row +Origin-Host +state.*\nloopback +smf\.example\.org +R-Open/],
+    ['peers show SMF.example.org', 0, /asked us +10, answered 5 x 2xxx, 2 x 4xxx, 1 x 5xxx/],
+    ['peers show other.example.org', 1, /no row of the peer table and no connection/],
+    ['peers close smf.example.org', 2, /2 requests in work.*--yes/s],
     ['catalog show', 0, /catalog 3f2a, prices in EUR, by exchange rate in GBP, JPY\noffer/],
     ['catalog reload', 0, /loaded: catalog 4b5c/],
     [

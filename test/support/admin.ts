@@ -3,6 +3,7 @@ import { pino } from 'pino'
 import type { Test } from 'tap'
 import { startAdminApi } from '../../src/admin/api.js'
 import type { HttpService } from '../../src/admin/http.js'
+import type { PeersReading } from '../../src/admin/peers.js'
 import type { AdminServices } from '../../src/admin/services.js'
 import type { NewBucket } from '../../src/balance/types.js'
 import { systemClock } from '../../src/clock.js'
@@ -86,6 +87,21 @@ const bucket = (now: number): NewBucket => ({
   origin: 'bundle-5gb',
 })
 
+/** As the transport tells of it. */
+export const aConnectedPeer: PeersReading['connected'][number] = {
+  ...{ name: 'loopback', originHost: 'smf.example.org', originRealm: 'example.org', productName: 'smf' },
+  ...{ address: '127.0.0.1', port: 40_000, transport: 'tcp', direction: 'accepted', state: 'R-Open', watchdog: 'OKAY' },
+  ...{ applications: [4], relay: false, originStateId: 7, connectedSince: Date.UTC(2026, 0, 15), inFlight: 2 },
+  outputOctets: 0,
+  tally: {
+    ...{ row: 'loopback', connections: 1, requestsIn: 10, requestsOut: 1 },
+    answersIn: [0, 0, 1, 0, 0, 0],
+    answersOut: [0, 0, 5, 0, 2, 1],
+    lastError: { at: Date.UTC(2026, 0, 15, 1), direction: 'out', resultCode: 5030, message: undefined },
+    lastEnd: undefined,
+  },
+}
+
 export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}): Promise<TestAdmin> {
   const store = await startStore(t)
   const recharged: string[] = []
@@ -116,7 +132,7 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
     audit: () => Promise.resolve({ accounts: 2, entries: 7, violations: [] }),
     peers: () => ({
       rows: [{ name: 'loopback', identity: '*', realm: '*', from: ['127.0.0.0/8'], relay: false }],
-      connected: [],
+      connected: [aConnectedPeer],
       absent: [],
       strangers: [],
     }),
