@@ -10,6 +10,7 @@ import { encodeAvp } from '../diameter/tree.js'
 import { lineLimit, unitTypes, type UnitType } from '../units.js'
 import type {
   CreditRequest,
+  EventAction,
   Identity,
   LineRequest,
   RequestType,
@@ -17,7 +18,7 @@ import type {
   UnitAmounts,
   UsedAmounts,
 } from '../charging/charging.js'
-import { factsOf, serviceInformationShape, type ServiceInformation } from './facts.js'
+import { factsOf, globalNumberOf, serviceInformationShape, type ServiceInformation } from './facts.js'
 
 export class UnitValue {
   valueDigits = 0n
@@ -39,6 +40,11 @@ export class ServiceUnits {
   ccServiceSpecificUnits: bigint | undefined = undefined
   ccMoney: Money | undefined = undefined
   reportingReason: number | undefined = undefined
+  eventTimes: number[] = []
+}
+
+class Trigger {
+  types: number[] = []
 }
 
 export class Mscc {
@@ -46,7 +52,9 @@ export class Mscc {
   used: ServiceUnits[] = []
   serviceIdentifiers: number[] = []
   ratingGroup: number | undefined = undefined
-  reportingReason: number | undefined = undefined
+  reportingReasons: number[] = []
+  trigger: Trigger | undefined = undefined
+  refund: Buffer | undefined = undefined
   ratType: Buffer | undefined = undefined
 }
 
@@ -64,9 +72,19 @@ export class SubscriptionIdExtension {
   private: string | undefined = undefined
 }
 
+/** User-Equipment-Info-Extension, RFC 8506 section 8.52: the same. */
+export class UserEquipmentInfoExtension {
+  imeisv: Buffer | undefined = undefined
+  mac: Buffer | undefined = undefined
+  eui64: Buffer | undefined = undefined
+  modifiedEui64: Buffer | undefined = undefined
+  imei: Buffer | undefined = undefined
+}
+
 export class Ccr {
   sessionId = ''
   originHost = ''
+  originRealm = ''
   authApplicationId = 0
   serviceContextId = ''
   ccRequestType = 0
@@ -74,7 +92,12 @@ export class Ccr {
   eventTimestamp: number | undefined = undefined
   subscriptionIds: SubscriptionId[] = []
   subscriptionIdExtensions: SubscriptionIdExtension[] = []
+  userEquipmentInfoExtension: UserEquipmentInfoExtension | undefined = undefined
+  serviceParameterInfos: Buffer[] = []
   requestedAction: number | undefined = undefined
+  aocRequestType: number | undefined = undefined
+  refund: Buffer | undefined = undefined
+  reportingReasons: number[] = []
   requested: ServiceUnits | undefined = undefined
   used: ServiceUnits[] = []
   mscc: Mscc[] = []
@@ -92,7 +115,19 @@ export const requestTypes: Readonly<Record<number, RequestType>> = {
   4: 'event',
 }
 
+/** Requested-Action, RFC 8506 section 8.41. */
+const actions: Readonly<Record<number, EventAction>> = { 0: 'debit', 1: 'refund', 2: 'check', 3: 'price' }
+
 const Reason = { THRESHOLD: 0, FINAL: 2 } as const
+/** Where a Reporting-Reason belongs, TS 32.299 section 7.2.175: with used units, beside them, or both. */
+const reasonsOfUnits: ReadonlySet<number> = new Set([0, 3, 5, 8])
+const reasonsOfMscc: ReadonlySet<number> = new Set([1, 2, 4, 6, 7, 8, 9])
+
+/** What the specification has otherwise, and we take as it is meant. */
+export type CcrOddity = 'reason_missing' | 'reason_misplaced'
+
+/** AOC_NOT_REQUESTED and AOC_TARIFF_ONLY ask for no cost: TS 32.299 section 7.2.8. */
+const aocWithCost: ReadonlySet<number> = new Set([1, 2])
 
 /** A CCR that passed the door: what the answer needs of the message, and what charging is asked. */
 export interface ReadCcr {
@@ -103,8 +138,15 @@ export interface ReadCcr {
   readonly proxyInfo: readonly Buffer[]
   /** The units stand at command level: RFC 8506 without MSCC. */
   readonly commandLevel: boolean
-  readonly credit: Omit<CreditRequest, 'arrival' | 'arrivedAt' | 'retransmitted' | 'profile'>
+  /** AoC-Request-Type asks what it costs. */
+  readonly costAsked: boolean
+  /** By the index of each identity, the Subscription-Id that gave it. */
+  readonly subscriptionIds: readonly SubscriptionId[]
+  readonly oddities: readonly CcrOddity[]
+  readonly credit: Omit<CreditRequest, 'arrival' | 'arrivedAt' | 'retransmitted' | 'profile' | 'via'>
 }
+
+const noOddities: readonly CcrOddity[] = []
 
 export class CcrReader {
   private readonly shape: Shape<Ccr>
@@ -127,6 +169,7 @@ export class CcrReader {
       ccServiceSpecificUnits: 'CC-Service-Specific-Units',
       ccMoney: ['CC-Money', money],
       reportingReason: 'Reporting-Reason',
+      eventTimes: 'Event-Charging-TimeStamp',
     })
     const requested = shape(dictionary, 'Requested-Service-Unit', ServiceUnits, {
       ccTime: 'CC-Time',
@@ -135,13 +178,17 @@ export class CcrReader {
       ccOutputOctets: 'CC-Output-Octets',
       ccServiceSpecificUnits: 'CC-Service-Specific-Units',
       ccMoney: ['CC-Money', money],
+      reportingReason: 'Reporting-Reason',
     })
+    const trigger = shape(dictionary, 'Trigger', Trigger, { types: 'Trigger-Type' })
     const mscc = shape(dictionary, 'Multiple-Services-Credit-Control', Mscc, {
       requested: ['Requested-Service-Unit', requested],
       used: ['Used-Service-Unit', units],
       serviceIdentifiers: 'Service-Identifier',
       ratingGroup: 'Rating-Group',
-      reportingReason: 'Reporting-Reason',
+      reportingReasons: 'Reporting-Reason',
+      trigger: ['Trigger', trigger],
+      refund: 'Refund-Information',
       ratType: '3GPP-RAT-Type',
     })
     const subscriptionId = shape(dictionary, 'Subscription-Id', SubscriptionId, {
@@ -155,9 +202,17 @@ export class CcrReader {
       nai: 'Subscription-Id-NAI',
       private: 'Subscription-Id-Private',
     })
+    const equipment = shape(dictionary, 'User-Equipment-Info-Extension', UserEquipmentInfoExtension, {
+      imeisv: 'User-Equipment-Info-IMEISV',
+      mac: 'User-Equipment-Info-MAC',
+      eui64: 'User-Equipment-Info-EUI64',
+      modifiedEui64: 'User-Equipment-Info-ModifiedEUI64',
+      imei: 'User-Equipment-Info-IMEI',
+    })
     this.shape = shape(dictionary, 'Credit-Control-Request', Ccr, {
       sessionId: 'Session-Id',
       originHost: 'Origin-Host',
+      originRealm: 'Origin-Realm',
       authApplicationId: 'Auth-Application-Id',
       serviceContextId: 'Service-Context-Id',
       ccRequestType: 'CC-Request-Type',
@@ -165,7 +220,12 @@ export class CcrReader {
       eventTimestamp: 'Event-Timestamp',
       subscriptionIds: ['Subscription-Id', subscriptionId],
       subscriptionIdExtensions: ['Subscription-Id-Extension', extension],
+      userEquipmentInfoExtension: ['User-Equipment-Info-Extension', equipment],
+      serviceParameterInfos: ['Service-Parameter-Info', 'raw'],
       requestedAction: 'Requested-Action',
+      aocRequestType: 'AoC-Request-Type',
+      refund: 'Refund-Information',
+      reportingReasons: 'Reporting-Reason',
       requested: ['Requested-Service-Unit', requested],
       used: ['Used-Service-Unit', units],
       mscc: ['Multiple-Services-Credit-Control', mscc],
@@ -185,24 +245,32 @@ export class CcrReader {
   read(octets: Buffer): ReadCcr {
     const ccr = readMessage(this.shape, octets, this.limits)
     this.checkCommand(ccr)
-    const lines = this.linesOf(ccr)
+    const type = requestTypes[ccr.ccRequestType]!
+    const { identities, subscriptionIds } = this.identitiesOf(ccr)
+    const facts = factsOf(ccr.serviceInformation, ccr.ratType ?? ratTypeOf(ccr.mscc))
+    const lines = type === 'event' ? this.eventLinesOf(ccr, facts.recipients ?? 1) : this.linesOf(ccr)
     return {
       sessionId: ccr.sessionId,
-      requestType: requestTypes[ccr.ccRequestType]!,
+      requestType: type,
       requestNumber: ccr.ccRequestNumber,
       serviceContextId: ccr.serviceContextId,
       proxyInfo: ccr.proxyInfo,
-      commandLevel: ccr.mscc.length === 0 && (ccr.requested !== undefined || ccr.used.length > 0),
+      commandLevel: ccr.mscc.length === 0 && (ccr.requested !== undefined || ccr.used.length > 0 || type === 'event'),
+      costAsked: ccr.aocRequestType !== undefined && aocWithCost.has(ccr.aocRequestType),
+      subscriptionIds,
+      oddities: odditiesOf(ccr),
       credit: {
-        type: requestTypes[ccr.ccRequestType]!,
+        type,
         number: ccr.ccRequestNumber,
         sessionId: ccr.sessionId,
         originHost: ccr.originHost,
+        originRealm: ccr.originRealm,
         serviceContextId: ccr.serviceContextId,
+        action: type === 'event' ? actions[ccr.requestedAction!] : undefined,
         eventTime: ccr.eventTimestamp === undefined ? undefined : ccr.eventTimestamp * 1000,
-        identities: this.identitiesOf(ccr),
+        identities,
         lines,
-        facts: factsOf(ccr.serviceInformation, ccr.ratType ?? ratTypeOf(ccr.mscc)),
+        facts,
       },
     }
   }
@@ -239,40 +307,125 @@ export class CcrReader {
         Buffer.concat([emptyAvp(dictionary.avp(units)), emptyAvp(dictionary.avp('Multiple-Services-Credit-Control'))]),
       )
     }
+    if (ccr.serviceParameterInfos.length > 0) {
+      // No service of ours defines a Service-Parameter-Type, so none is known: RFC 8506 section 9.2.
+      throw new DiameterError(
+        ResultCode.RATING_FAILED,
+        'Service-Parameter-Info: no Service-Parameter-Type is known to any service here',
+        Buffer.concat(ccr.serviceParameterInfos),
+      )
+    }
+    const equipment = ccr.userEquipmentInfoExtension
+    if (equipment) {
+      const { imeisv, mac, eui64, modifiedEui64, imei } = equipment
+      const members = [imeisv, mac, eui64, modifiedEui64, imei]
+      this.checkOneOf('User-Equipment-Info-Extension', 'User-Equipment-Info-IMEISV', members)
+    }
+  }
+
+  /** Exactly one member stands in an extension group; the codes are ours. */
+  private checkOneOf(groupName: string, firstName: string, members: readonly unknown[]): void {
+    const present = members.filter(member => member !== undefined).length
+    if (present === 1) return
+    const group = this.dictionary.avp(groupName)
+    if (present === 0) {
+      const { failedAvp } = missing(this.dictionary.avp(firstName))
+      throw new DiameterError(ResultCode.MISSING_AVP, `${groupName} is empty`, wrapIn(group, failedAvp!))
+    }
+    throw new DiameterError(
+      ResultCode.AVP_OCCURS_TOO_MANY_TIMES,
+      `${groupName} holds more than one member`,
+      emptyAvp(group),
+    )
   }
 
   /** The lines of the request in its order; two MSCCs of one line are one, usages summed. */
   private linesOf(ccr: Ccr): LineRequest[] {
-    if (ccr.mscc.length === 0) {
+    const [first] = ccr.mscc
+    if (first === undefined) {
       if (ccr.requested === undefined && ccr.used.length === 0) return []
-      const identifiers = ccr.serviceIdentifier === undefined ? [] : [ccr.serviceIdentifier]
-      return [this.line(undefined, identifiers, ccr.requested, ccr.used, undefined)]
+      return [this.line(this.commandLevelOf(ccr))]
     }
-    if (ccr.mscc.length === 1) {
-      const { ratingGroup, serviceIdentifiers, requested, used, reportingReason } = ccr.mscc[0]!
-      return [this.line(ratingGroup, serviceIdentifiers, requested, used, reportingReason)]
-    }
+    if (ccr.mscc.length === 1) return [this.line(first)]
     const lines = new Map<string, LineRequest>()
-    for (const { ratingGroup, serviceIdentifiers, requested, used, reportingReason } of ccr.mscc) {
-      const line = this.line(ratingGroup, serviceIdentifiers, requested, used, reportingReason)
+    for (const mscc of ccr.mscc) {
+      const line = this.line(mscc)
       const same = lines.get(line.key)
       lines.set(line.key, same === undefined ? line : this.together(same, line))
     }
     return [...lines.values()]
   }
 
-  private line(
-    ratingGroup: number | undefined,
-    serviceIdentifiers: readonly number[],
-    requested: ServiceUnits | undefined,
-    used: readonly ServiceUnits[],
-    reason: number | undefined,
-  ): LineRequest {
-    let final = reason === Reason.FINAL
-    let threshold = reason === Reason.THRESHOLD
+  /**
+   * Of an event, each line asks for an exact amount: the units requested, or else those told as used, or else (of a message) one for
+   * each recipient.
+   */
+  private eventLinesOf(ccr: Ccr, recipients: number): LineRequest[] {
+    const lines = new Map<string, LineRequest>()
+    for (const mscc of ccr.mscc.length > 0 ? ccr.mscc : [this.commandLevelOf(ccr)]) {
+      const line = this.line(mscc)
+      let requested = mscc.requested ? this.amountsOf('Requested-Service-Unit', mscc.requested) : undefined
+      if (requested === undefined || !asksAny(requested)) requested = sumOf(line.used)
+      if (!asksAny(requested) && line.refund === undefined) requested = { ...nothing, events: BigInt(recipients) }
+      const event = { ...line, requested, used: nothing, threshold: false }
+      const same = lines.get(line.key)
+      if (same && (same.refund ?? event.refund) !== undefined) {
+        throw new DiameterError(
+          ResultCode.CONTRADICTING_AVPS,
+          'two Multiple-Services-Credit-Control of one service, one with Refund-Information',
+          Buffer.concat([same.refund, event.refund].flatMap(each => (each ? [this.refundAvp(each)] : []))),
+        )
+      }
+      const both = same ? this.bothOf(same, event) : event
+      this.checkEvent(both)
+      lines.set(line.key, both)
+    }
+    return [...lines.values()]
+  }
+
+  private bothOf(a: LineRequest, b: LineRequest): LineRequest {
+    const requested = { ...nothing } as { -readonly [type in UnitType]: bigint | undefined }
+    for (const type of unitTypes) {
+      const [one, other] = [a.requested?.[type], b.requested?.[type]]
+      requested[type] = one === undefined ? other : one + (other ?? 0n)
+    }
+    return { ...a, requested, currency: this.oneCurrency(a.currency, b.currency) }
+  }
+
+  private checkEvent({ requested }: LineRequest): void {
+    for (const type of unitTypes) {
+      const amount = requested?.[type]
+      if (amount === undefined || (amount > 0n && amount <= lineLimit[type])) continue
+      throw new DiameterError(
+        ResultCode.INVALID_AVP_VALUE,
+        `an event has 1 to ${lineLimit[type]} ${type}, not ${amount}`,
+        wrapIn(this.dictionary.avp('Requested-Service-Unit'), unitAvp(this.dictionary, type, amount)),
+      )
+    }
+  }
+
+  private refundAvp(octets: Buffer): Buffer {
+    return encodeAvp(this.dictionary, 'Refund-Information', octets)
+  }
+
+  /** RFC 8506 without MSCC: the units of the one service stand beside the command. */
+  private commandLevelOf(ccr: Ccr): Mscc {
+    const mscc = new Mscc()
+    mscc.requested = ccr.requested
+    mscc.used = ccr.used
+    mscc.reportingReasons = ccr.reportingReasons
+    mscc.refund = ccr.refund
+    if (ccr.serviceIdentifier !== undefined) mscc.serviceIdentifiers.push(ccr.serviceIdentifier)
+    return mscc
+  }
+
+  private line(mscc: Mscc): LineRequest {
+    const { ratingGroup, serviceIdentifiers, requested, reportingReasons, trigger, refund } = mscc
+    let final = reportingReasons.includes(Reason.FINAL)
+    let threshold = reportingReasons.includes(Reason.THRESHOLD)
     const sum: Used = { octets: undefined, seconds: undefined, events: undefined, money: undefined }
     let currency = requested?.ccMoney?.currencyCode
-    for (const units of used) {
+    for (const units of mscc.used) {
       final ||= units.reportingReason === Reason.FINAL
       threshold ||= units.reportingReason === Reason.THRESHOLD
       add(sum, this.amountsOf('Used-Service-Unit', units), sideOf(units.tariffChangeUsage))
@@ -288,6 +441,8 @@ export class CcrReader {
       used: sum,
       currency,
       threshold: threshold && !final,
+      triggers: trigger?.types,
+      refund,
     }
   }
 
@@ -309,14 +464,19 @@ export class CcrReader {
     }
   }
 
-  /** CC-Total-Octets wins over input plus output. */
+  /** CC-Total-Octets wins over input plus output; without any amount, each Event-Charging-TimeStamp is one event (3GPP TS 32.299 section 7.1.14). */
   private amountsOf(group: UnitGroup, units: ServiceUnits): UnitAmounts {
-    const { ccTotalOctets, ccInputOctets, ccOutputOctets, ccTime, ccServiceSpecificUnits, ccMoney } = units
+    const { ccTotalOctets, ccInputOctets, ccOutputOctets, ccTime, ccServiceSpecificUnits, ccMoney, eventTimes } = units
     const split = ccInputOctets !== undefined || ccOutputOctets !== undefined
+    const octets = ccTotalOctets ?? (split ? (ccInputOctets ?? 0n) + (ccOutputOctets ?? 0n) : undefined)
+    const stamped =
+      eventTimes.length > 0 && octets === undefined && ccTime === undefined && ccMoney === undefined
+        ? BigInt(eventTimes.length)
+        : undefined
     return {
-      octets: ccTotalOctets ?? (split ? (ccInputOctets ?? 0n) + (ccOutputOctets ?? 0n) : undefined),
+      octets,
       seconds: ccTime === undefined ? undefined : BigInt(ccTime),
-      events: ccServiceSpecificUnits,
+      events: ccServiceSpecificUnits ?? stamped,
       money: ccMoney === undefined ? undefined : this.microsOf(group, ccMoney),
     }
   }
@@ -368,27 +528,22 @@ export class CcrReader {
     }
   }
 
-  private identitiesOf(ccr: Ccr): Identity[] {
+  private identitiesOf(ccr: Ccr): { identities: Identity[]; subscriptionIds: SubscriptionId[] } {
     const identities: Identity[] = []
-    for (const { type, data } of ccr.subscriptionIds) push(identities, type, data)
+    const subscriptionIds: SubscriptionId[] = []
+    const push = (source: SubscriptionId): void => {
+      for (const identity of identitiesIn(source)) {
+        identities.push(identity)
+        subscriptionIds.push(source)
+      }
+    }
+    for (const source of ccr.subscriptionIds) push(source)
     for (const extension of ccr.subscriptionIdExtensions) {
       const members = [extension.e164, extension.imsi, extension.sipUri, extension.nai, extension.private]
-      const present = members.filter(member => member !== undefined).length
-      const group = this.dictionary.avp('Subscription-Id-Extension')
-      if (present === 0) {
-        const { failedAvp } = missing(this.dictionary.avp('Subscription-Id-E164'))
-        throw new DiameterError(ResultCode.MISSING_AVP, 'Subscription-Id-Extension is empty', wrapIn(group, failedAvp!))
-      }
-      if (present > 1) {
-        throw new DiameterError(
-          ResultCode.AVP_OCCURS_TOO_MANY_TIMES,
-          'Subscription-Id-Extension holds more than one identity',
-          emptyAvp(group),
-        )
-      }
-      members.forEach((data, type) => data !== undefined && push(identities, type, data))
+      this.checkOneOf('Subscription-Id-Extension', 'Subscription-Id-E164', members)
+      members.forEach((data, type) => data !== undefined && push({ type, data }))
     }
-    return identities
+    return { identities, subscriptionIds }
   }
 }
 
@@ -462,9 +617,39 @@ function ratTypeOf(msccs: readonly Mscc[]): Buffer | undefined {
   return undefined
 }
 
-/** Subscription-Id-Type: 0 E.164, 1 IMSI, 2 SIP URI, 3 NAI, 4 private. */
-function push(identities: Identity[], type: number, data: string): void {
-  if (type === 0) identities.push({ type: 'msisdn', value: data.startsWith('+') ? data.slice(1) : data })
-  else if (type === 1) identities.push({ type: 'imsi', value: data })
-  else identities.push({ type: 'nai', value: data })
+/** Subscription-Id-Type: 0 E.164, 1 IMSI, 2 SIP URI, 3 NAI, 4 private. A SIP URI with a number names its MSISDN, too. */
+function identitiesIn({ type, data }: SubscriptionId): Identity[] {
+  if (type === 0) return [{ type: 'msisdn', value: data.startsWith('+') ? data.slice(1) : data }]
+  if (type === 1) return [{ type: 'imsi', value: data }]
+  const number = type === 2 ? globalNumberOf(data) : undefined
+  const uri: Identity = { type: 'nai', value: data }
+  return number === undefined ? [uri] : [uri, { type: 'msisdn', value: number }]
+}
+
+/** Reports without a reason, and reasons that stand where the specification has others: TS 32.299 sections 6.5.1.3 and 7.2.175. */
+function odditiesOf({ mscc: msccs, reportingReasons }: Ccr): readonly CcrOddity[] {
+  let missing = false
+  let misplaced = reportingReasons.length > 0
+  for (const { reportingReasons, used, requested } of msccs) {
+    let reasons = reportingReasons.length
+    for (const reason of reportingReasons) misplaced ||= !reasonsOfMscc.has(reason)
+    for (const { reportingReason } of used) {
+      if (reportingReason === undefined) continue
+      reasons++
+      misplaced ||= !reasonsOfUnits.has(reportingReason)
+    }
+    misplaced ||= requested?.reportingReason !== undefined
+    missing ||= used.length > 0 && reasons === 0
+  }
+  if (!missing && !misplaced) return noOddities
+  return [...(missing ? (['reason_missing'] as const) : []), ...(misplaced ? (['reason_misplaced'] as const) : [])]
+}
+
+const nothing = { octets: undefined, seconds: undefined, events: undefined, money: undefined }
+
+const asksAny = (amounts: UnitAmounts): boolean => unitTypes.some(type => amounts[type] !== undefined)
+
+function sumOf(used: UsedAmounts): UnitAmounts {
+  const of = (amount: SplitAmount | undefined): bigint | undefined => amount && totalOf(amount)
+  return { octets: of(used.octets), seconds: of(used.seconds), events: of(used.events), money: of(used.money) }
 }

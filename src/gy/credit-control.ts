@@ -149,11 +149,10 @@ export class CreditControl implements Application {
   }
 
   private subscriptionId(ccr: ReadCcr, i: number): Buffer {
-    const identity = ccr.credit.identities[i]!
-    const type = identity.type === 'msisdn' ? 0 : identity.type === 'imsi' ? 1 : 3
+    const { type, data } = ccr.subscriptionIds[i]!
     return encodeAvp(this.parts.dictionary, 'Subscription-Id', [
       ['Subscription-Id-Type', type],
-      ['Subscription-Id-Data', identity.value],
+      ['Subscription-Id-Data', data],
     ])
   }
 

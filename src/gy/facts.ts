@@ -11,6 +11,7 @@ class PsInformation {
   sgsnMccMnc: string | undefined = undefined
   userLocationInfo: Buffer | undefined = undefined
   ratType: Buffer | undefined = undefined
+  chargingId: number | undefined = undefined
 }
 
 class ImsInformation {
@@ -50,6 +51,7 @@ export function serviceInformationShape(dictionary: Dictionary): Shape<ServiceIn
     sgsnMccMnc: '3GPP-SGSN-MCC-MNC',
     userLocationInfo: '3GPP-User-Location-Info',
     ratType: '3GPP-RAT-Type',
+    chargingId: '3GPP-Charging-Id',
   })
   const ims = shape(dictionary, 'IMS-Information', ImsInformation, {
     roleOfNode: 'Role-Of-Node',
@@ -91,6 +93,8 @@ export function factsOf(information: ServiceInformation | undefined, ratType: Bu
     apn: apnOf(ps?.calledStationId),
     rat: ratOf(ps?.ratType) ?? ratOf(ratType),
     direction: terminating ? 'terminating' : role === Role.ORIGINATING ? 'originating' : undefined,
+    recipients: recipientsOf(sms, mms),
+    chargingId: ps?.chargingId,
   }
 }
 
@@ -134,6 +138,16 @@ export function numberOf(address: string | undefined): string | undefined {
   const found = bareNumber.exec(address) ?? telNumber.exec(address) ?? sipNumber.exec(address)
   const digits = found?.[1]!.replace(/[^\d]/g, '')
   return digits !== undefined && digits !== '' && digits.length <= mostDigits ? digits : undefined
+}
+
+/** Of a SIP or tel URI with a global number, its digits. A local number says nothing without its country. */
+export const globalNumberOf = (uri: string): string | undefined =>
+  /^(?:sips?|tel):(?:\+|%2b)/i.test(uri) ? numberOf(uri) : undefined
+
+/** To how many a message goes: one Recipient-Info of an SMS has all addresses of one recipient. Undefined: nobody is named. */
+function recipientsOf(sms: SmsInformation | undefined, mms: MmsInformation | undefined): number | undefined {
+  const recipients = (sms?.recipients.length ?? 0) + (mms?.recipients.length ?? 0)
+  return recipients === 0 ? undefined : recipients
 }
 
 /** Address-Types that are no number to call: mail, IPv4, IPv6, alphanumeric short code, IMSI. */
