@@ -300,7 +300,8 @@ export class Store {
   }
 }
 
-function connectionOptions(config: StoreConfig, address: StoreAddress): ClientOptions {
+/** Of every connection to the store. */
+export function connectionOptions(config: StoreConfig, address: StoreAddress): ClientOptions {
   if (config.kind === 'embedded') return { ...clientOptions, path: address.socket! }
   if (config.kind === 'sentinel') {
     const { name, sentinels, password, sentinelPassword } = config.sentinel!

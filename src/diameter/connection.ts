@@ -472,6 +472,7 @@ export class Connection implements TappedConnection {
       endToEnd: this.node.endToEnd.next(),
       body,
       destinationHost: this.peer?.originHost ?? '',
+      via: undefined,
       failover: false,
       settle,
       timer: undefined,

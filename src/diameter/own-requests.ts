@@ -30,6 +30,8 @@ export interface Pending {
   readonly body: Buffer
   /** Origin-Host of the peer that it is for. */
   readonly destinationHost: string
+  /** Origin-Host of the peer to send it over if that one can carry it: itself or a relay. */
+  readonly via: string | undefined
   /** May be sent again over another connection; CER, DWR and DPR may not. */
   readonly failover: boolean
   readonly settle: (outcome: Outcome) => void

@@ -96,6 +96,8 @@ export interface ConnectionCounts {
 export interface OutgoingRequest {
   /** Origin-Host of the peer that it is for; a relay takes it when that peer has no connection. */
   readonly destinationHost: string
+  /** Origin-Host of the peer, it or a relay, that it should go over when that one has a connection. */
+  readonly via?: string | undefined
   readonly commandCode: number
   readonly applicationId: number
   /** Writes all its AVPs, Session-Id first. */
@@ -253,7 +255,7 @@ export class DiameterServer implements ConnectionOwner {
    * connection fails it is sent again over another, with the T bit and the same End-to-End identifier.
    */
   request(request: OutgoingRequest): Promise<Outcome> {
-    const { destinationHost, commandCode, applicationId, timeoutMs } = request
+    const { destinationHost, via, commandCode, applicationId, timeoutMs } = request
     const { clock, endToEnd } = this.node
     return new Promise(resolve => {
       const pending: Pending = {
@@ -263,6 +265,7 @@ export class DiameterServer implements ConnectionOwner {
         endToEnd: endToEnd.next(),
         body: avps(writer => request.write(writer), this.scratch),
         destinationHost: destinationHost.toLowerCase(),
+        via: via?.toLowerCase(),
         failover: true,
         settle: outcome => {
           clock.clearTimeout(pending.timer)
@@ -278,6 +281,15 @@ export class DiameterServer implements ConnectionOwner {
       }, timeoutMs)
       this.dispatch(pending, undefined)
     })
+  }
+
+  /** How a request would go now: over the peer that it should go over (`near`), over another (`far`), or not at all. */
+  reach({ destinationHost, via, applicationId }: Pick<OutgoingRequest, 'destinationHost' | 'via' | 'applicationId'>):
+    'near' | 'far' | 'none' {
+    const to = { destinationHost: destinationHost.toLowerCase(), via: via?.toLowerCase(), applicationId }
+    const carrier = this.carrierFor(to, undefined)
+    if (!carrier) return 'none'
+    return carrier === this.byPeer.get(to.via ?? to.destinationHost) ? 'near' : 'far'
   }
 
   /**
@@ -464,9 +476,11 @@ export class DiameterServer implements ConnectionOwner {
   }
 
   private carrierFor(
-    { destinationHost, applicationId }: Pending,
+    { destinationHost, via, applicationId }: Pick<Pending, 'destinationHost' | 'via' | 'applicationId'>,
     except: Connection | undefined,
   ): Connection | undefined {
+    const last = via === undefined || via === destinationHost ? undefined : this.byPeer.get(via)
+    if (last && last !== except && last.forwards && last.carries(applicationId)) return last
     const own = this.byPeer.get(destinationHost)
     if (own && own !== except && own.carries(applicationId)) return own
     for (const relay of this.byPeer.values()) {

@@ -10,6 +10,7 @@ const aRequest = (endToEnd = 7): Pending => ({
   endToEnd,
   body: Buffer.alloc(0),
   destinationHost: 'pgw1.example.net',
+  via: undefined,
   failover: true,
   settle: () => undefined,
   timer: undefined,
