@@ -3,7 +3,8 @@
  * and what a real one does about a lost connection: it sends again over another, with the T bit (RFC 6733 section 5.5.4).
  * Also sends any octets as they are, for replays and for tests of what is wrong.
  */
-import { connect, type Socket } from 'node:net'
+import { connect, isIP, type Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
 import { systemClock, type Clock, type Timer } from '../clock.js'
 import type { Dictionary } from '../diameter/dictionary.js'
 import { Framer } from '../diameter/frame.js'
@@ -12,6 +13,7 @@ import { encodeTree, type AvpItem } from '../diameter/tree.js'
 import { Writer } from '../diameter/writer.js'
 import { ccrAvps, encodeCcr, writeCcr, type CcrIdentifiers, type CcrInput, type CcrNode } from './ccr.js'
 import { Message } from './message.js'
+import type { Endpoint } from './pcap.js'
 
 export interface GatewayOptions extends CcrNode {
   readonly dictionary: Dictionary
@@ -20,15 +22,44 @@ export interface GatewayOptions extends CcrNode {
   readonly patienceMs?: number
   /** Origin-State-Id: another value tells that it has forgotten its sessions. */
   readonly originStateId?: number
-  /** Answers what the server asks of it (RAR, ASR); by default it does not know the session. */
-  readonly onRequest?: (request: Message, connection: GatewayConnection) => readonly AvpItem[] | undefined
+  /** Answers what the server asks (RAR, ASR) of sessions that nobody attends to; by default it does not know them. */
+  readonly onRequest?: (request: Message, connection: GatewayConnection) => Reaction | Promise<Reaction>
   /** Sees every message of `send` and all that comes. */
-  readonly trace?: (direction: 'sent' | 'received', octets: Buffer) => void
+  readonly trace?: (direction: 'sent' | 'received', octets: Buffer, connection: GatewayConnection) => void
 }
+
+/** How a request of the server is met: with these AVPs and 2001, with another code, not at all, or with 5002 (undefined). */
+export type Reaction =
+  readonly AvpItem[] | { readonly resultCode: number; readonly avps?: readonly AvpItem[] } | 'silence' | undefined
+
+/** Who is asked first when the server wants something of a session. */
+export type Attendant = (request: Message, connection: GatewayConnection) => Reaction | Promise<Reaction>
 
 export interface Address {
   readonly host: string
   readonly port: number
+  /** TLS from the first octet, RFC 6733 section 13.1. */
+  readonly tls?: GatewayTls
+}
+
+export interface GatewayTls {
+  /** PEM: who may have signed the server's certificate; the system's authorities when absent. */
+  readonly ca?: string | Buffer
+  /** PEM: who we are, where the server wants to know it. */
+  readonly cert?: string | Buffer
+  readonly key?: string | Buffer
+  /** The name that the server's certificate must have; default the host of the address. */
+  readonly serverName?: string
+  /** Takes any certificate of the server: for tests only. */
+  readonly insecure?: boolean
+}
+
+/** When a request may go over another connection than the first one tried. A lost connection always counts. */
+export interface Route {
+  /** Tried first. */
+  readonly connection?: GatewayConnection | undefined
+  /** `never`: also not when the connection is lost. `failure`: also when no answer comes within Tx, or the server is busy. */
+  readonly moves?: 'never' | 'lost' | 'failure'
 }
 
 /** The connection ended before the answer came. */
@@ -44,6 +75,8 @@ export class NoAnswerError extends Error {
 const Command = { CER: 257, RAR: 258, ASR: 274, DWR: 280, DPR: 282 } as const
 const SUCCESS = 2001
 const UNKNOWN_SESSION_ID = 5002
+/** RFC 8506 section 5.7: temporary failures of the way to the server, or of it. */
+const failures: ReadonlySet<number> = new Set([3002, 3004, 3005])
 const REBOOTING = 0
 const messageLimit = 1 << 24
 const answerNames: Readonly<Record<number, string>> = {
@@ -61,6 +94,8 @@ export class Gateway implements CcrNode {
   readonly clock: Clock
   /** Open ones, the first is preferred. */
   readonly connections: GatewayConnection[] = []
+  /** Who attends to a session, by its Session-Id. */
+  readonly attendants = new Map<string, Attendant>()
   private readonly started: number
   private sessions = Math.floor(Math.random() * 0x7fffffff)
   private endToEnd: number
@@ -102,21 +137,30 @@ export class Gateway implements CcrNode {
 
   /**
    * Sends a request and gives its answer. A connection that is lost meanwhile does not lose the request: it goes over another
-   * one, as long as there is one.
+   * one, as long as there is one, with the same End-to-End Identifier.
    *
    * @throws ConnectionLostError when no connection is left, NoAnswerError after Tx
    */
-  async ask(ccr: CcrInput): Promise<Message> {
+  async ask(ccr: CcrInput, { connection: first, moves = 'lost' }: Route = {}): Promise<Message> {
     const endToEnd = this.nextEndToEnd()
+    const tried = new Set<GatewayConnection>()
     let retransmitted = false
     for (;;) {
-      const connection = this.connections.find(({ ended }) => !ended)
+      const open = [...(first ? [first] : []), ...this.connections].filter(({ ended }) => !ended)
+      const connection = open.find(each => !tried.has(each))
       if (!connection) throw new ConnectionLostError('there is no connection to a charging system')
+      tried.add(connection)
+      const others = open.filter(each => !tried.has(each))
       const identifiers = { hopByHop: connection.nextHopByHop(), endToEnd, retransmitted }
       try {
-        return await connection.ask(this.encode(ccr, identifiers))
+        const answer = await connection.ask(this.encode(ccr, identifiers))
+        const moved = moves === 'failure' && failures.has(answer.resultCode) && others.length > 0
+        if (!moved) return answer
       } catch (error) {
-        if (!(error instanceof ConnectionLostError)) throw error
+        const lost = error instanceof ConnectionLostError && moves !== 'never'
+        const silent = error instanceof NoAnswerError && moves === 'failure' && others.length > 0
+        if (!lost && !silent) throw error
+        // What was answered, with whatever, is no possible duplicate.
         retransmitted = true
       }
     }
@@ -148,6 +192,7 @@ export class GatewayConnection {
   private readonly waiting = new Map<number, Waiting>()
   private readonly framer = new Framer(messageLimit)
   private readonly writer = new Writer()
+  private readonly ends: { readonly local: Endpoint; readonly remote: Endpoint }
   private hopByHop = Math.floor(Math.random() * 0x7fffffff)
   private flushing = false
 
@@ -156,6 +201,10 @@ export class GatewayConnection {
     private readonly socket: Socket,
   ) {
     socket.setNoDelay(true)
+    this.ends = {
+      local: { address: socket.localAddress ?? '', port: socket.localPort ?? 0 },
+      remote: { address: socket.remoteAddress ?? '', port: socket.remotePort ?? 0 },
+    }
     socket.on('data', chunk => {
       try {
         this.framer.push(chunk, octets => this.receive(octets))
@@ -189,15 +238,25 @@ export class GatewayConnection {
   }
 
   /** Only the socket: the first message is up to the caller. */
-  static openWithoutCer(gateway: Gateway, { host, port }: Address): Promise<GatewayConnection> {
+  static openWithoutCer(gateway: Gateway, { host, port, tls }: Address): Promise<GatewayConnection> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ host, port })
+      const socket = tls ? tlsSocket(host, port, tls) : connect({ host, port })
       socket.once('error', reject)
-      socket.once('connect', () => {
+      socket.once(tls ? 'secureConnect' : 'connect', () => {
         socket.off('error', reject)
         resolve(new GatewayConnection(gateway, socket))
       })
     })
+  }
+
+  /** This side of it. */
+  get local(): Endpoint {
+    return this.ends.local
+  }
+
+  /** The server's side of it. */
+  get remote(): Endpoint {
+    return this.ends.remote
   }
 
   get ended(): boolean {
@@ -232,7 +291,7 @@ export class GatewayConnection {
 
   /** Sends octets as they are. */
   send(octets: Buffer): void {
-    this.gateway.options.trace?.('sent', octets)
+    this.gateway.options.trace?.('sent', octets, this)
     this.socket.write(octets)
   }
 
@@ -261,7 +320,8 @@ export class GatewayConnection {
     ])
   }
 
-  private own(command: string, more: readonly AvpItem[]): Buffer {
+  /** A message of the base protocol with this gateway's Origin-Host, Origin-Realm and Origin-State-Id. */
+  own(command: string, more: readonly AvpItem[]): Buffer {
     const { dictionary, originHost, originRealm, options } = this.gateway
     const avps: AvpItem[] = [
       ['Origin-Host', originHost],
@@ -295,9 +355,9 @@ export class GatewayConnection {
 
   private receive(octets: Buffer): void {
     const { flags, hopByHop } = readHeader(octets)
-    this.gateway.options.trace?.('received', octets)
+    this.gateway.options.trace?.('received', octets, this)
     if (flags & FLAG.REQUEST) {
-      this.answer(new Message(this.gateway.dictionary, octets))
+      void this.answer(new Message(this.gateway.dictionary, octets))
       return
     }
     const waiting = this.waiting.get(hopByHop)
@@ -310,21 +370,29 @@ export class GatewayConnection {
     waiting.resolve(octets)
   }
 
-  /** DWR and DPR get what they want; RAR and ASR what the gateway's owner says. */
-  private answer(request: Message): void {
-    const { dictionary, originHost, originRealm, options } = this.gateway
+  /** DWR and DPR get what they want; RAR and ASR what the session's attendant says, or the gateway's owner. */
+  private async answer(request: Message): Promise<void> {
+    const { dictionary, originHost, originRealm, options, attendants } = this.gateway
     const { commandCode, applicationId, hopByHop, endToEnd, flags } = request.header
     const command = answerNames[commandCode]
     if (command === undefined) return
-    const base = commandCode === Command.DWR || commandCode === Command.DPR
-    const more = base ? undefined : options.onRequest?.(request, this)
     const sessionId = request.text('Session-Id')
+    const base = commandCode === Command.DWR || commandCode === Command.DPR
+    const attend = attendants.get(sessionId ?? '') ?? options.onRequest
+    const reaction = base ? [] : await attend?.(request, this)
+    if (reaction === 'silence' || this.socket.destroyed) return
+    const { resultCode, more } = whatOf(reaction)
     const avps: AvpItem[] = [
       ...(sessionId === undefined ? [] : [['Session-Id', sessionId] as const]),
-      ['Result-Code', base || more ? SUCCESS : UNKNOWN_SESSION_ID],
+      ['Result-Code', resultCode],
       ['Origin-Host', originHost],
       ['Origin-Realm', originRealm],
-      ...(more ?? []),
+      ...(base && options.originStateId !== undefined && commandCode === Command.DWR
+        ? [['Origin-State-Id', options.originStateId] as const]
+        : []),
+      ...more,
+      // A relay on the way finds its state in it: RFC 6733 section 6.2.
+      ...request.all('Proxy-Info'),
     ]
     const header = { command, flags: flags & FLAG.PROXIABLE, applicationId, hopByHop, endToEnd }
     this.send(encodeTree(dictionary, { ...header, avps }))
@@ -339,4 +407,22 @@ export class GatewayConnection {
       this.socket.write(this.writer.take())
     })
   }
+}
+
+function tlsSocket(host: string, port: number, tls: GatewayTls): Socket {
+  const { ca, cert, key, serverName, insecure = false } = tls
+  const name = serverName ?? (isIP(host) === 0 ? host : undefined)
+  return connectTls({
+    ...{ host, port, minVersion: 'TLSv1.2', rejectUnauthorized: !insecure },
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+    ...(name !== undefined && { servername: name }),
+  })
+}
+
+function whatOf(reaction: Exclude<Reaction, 'silence'>): { resultCode: number; more: readonly AvpItem[] } {
+  if (reaction === undefined) return { resultCode: UNKNOWN_SESSION_ID, more: [] }
+  if ('resultCode' in reaction) return { resultCode: reaction.resultCode, more: reaction.avps ?? [] }
+  return { resultCode: SUCCESS, more: reaction }
 }
