@@ -36,6 +36,9 @@ test: build ## install test tools, then lint, types and all tests; the last line
 	@.setup/test-tools.sh
 	@.setup/test.sh
 
+conformance: setup ## every requirement of RFC 6733, RFC 8506 and TS 32.299, tested; the table goes to test/conformance.md
+	@npm run --silent conformance
+
 nightly: build ## 100,000 random histories of the balances against their model; HISTORIES and SEED change that
 	@HISTORIES=$${HISTORIES:-100000} npx --no-install tap run --timeout=0 test/balance/model.test.ts
 	@RUNS=$${RUNS:-5000} npx --no-install tap run --timeout=0 test/balance/exactness.test.ts
@@ -46,4 +49,4 @@ bench: build ## the benchmarks: one JSON line and a short table each
 clean: ## remove what was built; data/ (balances!), node_modules/ and .tools/ stay
 	@rm -rf dist .tap
 
-.PHONY: help setup build run demo check test nightly bench clean
+.PHONY: help setup build run demo check test conformance nightly bench clean

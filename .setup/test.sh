@@ -35,6 +35,8 @@ skipped=$(($(count skip) + $(count todo) + 0))
 [ "$status" = 0 ] || [ "${fails:-0}" -gt 0 ] || fails=1
 failed=$((failed + ${fails:-0}))
 
+check 'the conformance table' npm run --silent conformance -- --check .tap/all.tap
+
 not_run=0
 if [ -s .tap/not-run ]; then
   not_run=1
