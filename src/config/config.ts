@@ -99,8 +99,16 @@ export interface DiameterLimits {
   readonly frameTimeoutMs: number
   /** Octets that a peer leaves unread before its connection is closed, default 4 MiB. Reading stops long before. */
   readonly outputOctets: number
-  /** Requests of one connection in work; above it its socket is not read, default 4,096. */
+  /** Requests of one connection in work, default 4,096. */
   readonly inFlight: number
+  /** Requests of all connections in work, which is what the store has in work for us; default 4,096. */
+  readonly inFlightInAll: number
+  /** Requests a second of one connection; 0, the default: no limit. */
+  readonly ratePerSecond: number
+  /** Requests of all connections that wait for one of these limits, default 32,768. */
+  readonly queue: number
+  /** How long a connection above a limit is not read, and how long a CCR-I may wait then; default 250 ms. */
+  readonly queueAgeMs: number
 }
 
 export interface StoreConfig {

@@ -243,6 +243,10 @@ const limitKeys = [
   'frameTimeout',
   'output',
   'inFlight',
+  'inFlightInAll',
+  'ratePerSecond',
+  'queue',
+  'queueAge',
 ] as const
 
 function readLimits(value: Value | undefined): DiameterLimits {
@@ -260,6 +264,10 @@ function readLimits(value: Value | undefined): DiameterLimits {
     frameTimeoutMs: duration(fields.frameTimeout, 30 * second, upToADay),
     outputOctets: size(fields.output, 4 * mebi),
     inFlight: integer(fields.inFlight, 4_096),
+    inFlightInAll: integer(fields.inFlightInAll, 4_096),
+    ratePerSecond: integer(fields.ratePerSecond, 0, { min: 0, max: count.max }),
+    queue: integer(fields.queue, 32_768),
+    queueAgeMs: duration(fields.queueAge, 250, { min: 10, max: 10 * second }),
   }
 }
 

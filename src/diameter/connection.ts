@@ -136,7 +136,7 @@ export class Connection implements TappedConnection {
     )
     this.incoming = new IncomingRequests(node, this.output, {
       done: () => this.onDone(),
-      full: () => this.adjustReading(),
+      adjust: () => this.adjustReading(),
       defect: error => this.onDefect(error),
     })
     this.pending = new PendingRequests(node.random)
@@ -554,15 +554,13 @@ export class Connection implements TappedConnection {
     request.settle({ kind: 'answered', header, octets, resultCode })
   }
 
-  /** Reads only from a peer that takes its answers and has not too much in work; starts again at half of that. */
+  /** Reads only from a peer that takes its answers, and as fast as its requests are admitted. */
   private adjustReading(): void {
     if (this.over) return
-    const { socket, node } = this
+    const { socket } = this
     const paused = socket.isPaused()
     const stuck = socket.writableNeedDrain && socket.writableLength > 0
-    const cap = node.config.limits.inFlight
-    const busy = paused ? this.inFlight > cap / 2 : this.inFlight > cap
-    if (stuck || busy) {
+    if (stuck || this.incoming.resting) {
       if (!paused) socket.pause()
     } else if (paused) {
       socket.resume()

@@ -4,7 +4,7 @@
 import type { DiameterError } from './errors.js'
 import type { Header } from './header.js'
 import { FLAG } from './header.js'
-import { avpAt, dataAt, noAvps, occurrences, scanAvps } from './routing.js'
+import { avpAt, dataAt, firstUnsigned32, noAvps, occurrences, scanAvps } from './routing.js'
 import type { Writer } from './writer.js'
 
 const creditControl = 272
@@ -44,17 +44,8 @@ export function writeErrorAnswer(
 
 function writeCreditControl(writer: Writer, header: Header, octets: Buffer): void {
   writer.u32(258, header.applicationId)
-  const type = unsigned32(octets, 416)
+  const type = firstUnsigned32(octets, 416)
   if (type !== undefined && type >= 1 && type <= 4) writer.u32(416, type)
-  const number = unsigned32(octets, 415)
+  const number = firstUnsigned32(octets, 415)
   if (number !== undefined) writer.u32(415, number)
-}
-
-/** The first AVP of this code, if it can be read. */
-function unsigned32(octets: Buffer, code: number): number | undefined {
-  for (const at of occurrences(octets, code)) {
-    const data = dataAt(octets, at)
-    return data.length === 4 ? data.readUInt32BE(0) : undefined
-  }
-  return undefined
 }

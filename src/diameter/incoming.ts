@@ -2,6 +2,7 @@
  * The requests of one connection's peer: bounded, checked to be for us, handed to their application, answered. RFC 6733
  * sections 6.1.4 and 6.2.
  */
+import type { Gate } from './admission.js'
 import type { Application, IncomingRequest, PeerInfo } from './application.js'
 import { DiameterError, ResultCode } from './errors.js'
 import type { Header } from './header.js'
@@ -23,14 +24,14 @@ import { avpOctets } from './writer.js'
 export interface IncomingOwner {
   /** One fewer is in work. */
   done(): void
-  /** More wait than may be in work. */
-  full(): void
+  /** `resting` has changed. */
+  adjust(): void
   /** A fault of ours outside any request. */
   defect(error: unknown): void
 }
 
 /** A request, numbered as it came. */
-interface Received extends IncomingRequest {
+export interface Received extends IncomingRequest {
   readonly number: number
 }
 
@@ -41,39 +42,47 @@ export class IncomingRequests {
   private peer: PeerInfo | undefined
   /** The peer's Origin-Host as it is compared. */
   private originHost: Buffer = Buffer.alloc(0)
-  private inWork = 0
-  /** Requests above the cap: no more than one read brings, for reading stops with the first. */
-  private readonly waiting: Received[] = []
+  /** Which of them are worked on, and when. */
+  private readonly gate: Gate<Received>
   private accepted = 0
   private draining: { readonly upTo: number; left: number; readonly then: () => void } | undefined
-  private over = false
 
   constructor(
     private readonly node: Node,
     private readonly output: Output,
     private readonly owner: IncomingOwner,
-  ) {}
+  ) {
+    this.gate = node.admission.gate({
+      start: request => void this.serve(request).catch((error: unknown) => owner.defect(error)),
+      shed: (request, why) => {
+        output.refusal(request, why, request.peer.name)
+        this.onDone(request.number)
+      },
+      adjust: () => owner.adjust(),
+    })
+  }
 
   /** Those that are being answered, or wait for that. */
   get inFlight(): number {
-    return this.inWork + this.waiting.length
+    return this.gate.inFlight
+  }
+
+  /** More has come than may be worked on: nothing is to be read for now. */
+  get resting(): boolean {
+    return this.gate.resting
   }
 
   /** Capabilities are exchanged: from now on requests may come. */
   from(peer: PeerInfo): void {
     this.peer = peer
+    this.gate.opened(peer.name, peer.originHost, peer.limits)
     this.originHost = lowerCase(peer.originHost)
   }
 
   /** @param arrivedAt by the clock's `monotonic()` */
   take(header: Header, octets: Buffer, arrivedAt: number): void {
-    const request = { header, octets, peer: this.peer!, arrivedAt, number: ++this.accepted }
-    if (this.inWork < this.node.config.limits.inFlight) {
-      this.start(request)
-    } else {
-      this.waiting.push(request)
-      this.owner.full()
-    }
+    const number = ++this.accepted
+    this.gate.offer({ header, octets, peer: this.peer!, arrivedAt: this.gate.cameAt(arrivedAt), number })
   }
 
   /** Calls back when all that came before now is answered; what comes after it is answered too. */
@@ -84,24 +93,19 @@ export class IncomingRequests {
 
   /** Starts nothing more. What is in work ends; its answers find the output closed. */
   close(): void {
-    this.over = true
-    this.waiting.length = 0
-  }
-
-  private start(request: Received): void {
-    this.inWork++
-    this.serve(request).catch((error: unknown) => this.owner.defect(error))
+    this.gate.close()
   }
 
   private async serve(request: Received): Promise<void> {
     const { header, octets } = request
+    const startedAt = this.node.clock.monotonic()
     try {
       const answer = await this.applicationFor(header, octets).answer(request)
       if (answer) this.output.answer(header, answer)
     } catch (error) {
       this.output.refusal(request, error, this.peer?.name)
     } finally {
-      this.inWork--
+      this.gate.done(startedAt)
       this.onDone(request.number)
     }
   }
@@ -127,7 +131,6 @@ export class IncomingRequests {
 
   private onDone(number: number): void {
     const { draining } = this
-    if (this.waiting.length > 0 && !this.over) this.start(this.waiting.shift()!)
     if (draining && number <= draining.upTo) {
       draining.left--
       if (draining.left === 0) draining.then()

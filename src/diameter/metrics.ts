@@ -3,6 +3,9 @@
  * `ocs_diameter_*` when somebody scrapes. Every label value comes from a list in this file or from the peer table.
  */
 
+import type { Load, RequestKind, ShedReason } from './admission.js'
+import { requestKinds, shedReasons } from './admission.js'
+
 /** Label of everything before a CER was accepted. */
 export const unknownPeer = 'unknown'
 
@@ -72,6 +75,8 @@ export interface DiameterMetrics {
   droppedAnswer(reason: DropReason): void
   /** A request ended in an exception that is no DiameterError. */
   internalError(): void
+  /** A request was answered 3004 unread, so long after it came. */
+  shed(peer: string, reason: ShedReason, kind: RequestKind, seconds: number): void
 }
 
 /** `ocs_diameter_*` as numbers in memory. Everything that an alert needs is there from the start, as 0. */
@@ -86,11 +91,18 @@ export class DiameterCounters implements DiameterMetrics {
   readonly originMismatchesByPeer = new Map<string, number>()
   readonly droppedAnswersByReason = new Map<DropReason, number>(dropReasons.map(reason => [reason, 0]))
   internalErrors = 0
+  /** By peer, then reason and kind. */
+  readonly shedByPeer = new Map<string, Map<ShedReason, Map<RequestKind, number>>>()
+  /** Told of each request that was shed, and how many seconds after it came. */
+  onShed: ((kind: RequestKind, seconds: number) => void) | undefined
+  /** Read at scrape. */
+  load: (() => Load) | undefined
 
   /** @param peers names of the peer table's rows */
   constructor(peers: readonly string[]) {
     for (const peer of [...peers, unknownPeer]) {
       this.trafficByPeer.set(peer, noTraffic())
+      if (peer !== unknownPeer) this.shedByPeer.set(peer, noneShed())
       this.closedByPeer.set(peer, new Map(closeReasons.map(reason => [reason, 0])))
       this.watchdogFailuresByPeer.set(peer, 0)
       this.duplicatesByPeer.set(peer, 0)
@@ -137,6 +149,13 @@ export class DiameterCounters implements DiameterMetrics {
   internalError(): void {
     this.internalErrors++
   }
+
+  shed(peer: string, reason: ShedReason, kind: RequestKind, seconds: number): void {
+    let reasons = this.shedByPeer.get(peer)
+    if (!reasons) this.shedByPeer.set(peer, (reasons = noneShed()))
+    add(reasons.get(reason)!, kind)
+    this.onShed?.(kind, seconds)
+  }
 }
 
 /** Index in `commandLabels` and so in `Traffic`; a closed list, whatever codes a peer thinks up. */
@@ -165,6 +184,9 @@ const noTraffic = (): Traffic => ({
   octetsIn: 0,
   octetsOut: 0,
 })
+
+const noneShed = (): Map<ShedReason, Map<RequestKind, number>> =>
+  new Map(shedReasons.map(reason => [reason, new Map(requestKinds.map(kind => [kind, 0]))]))
 
 const add = <K>(counts: Map<K, number>, key: K): void => {
   counts.set(key, (counts.get(key) ?? 0) + 1)

@@ -4,9 +4,11 @@
 import type { Logger } from 'pino'
 import type { Clock } from '../clock.js'
 import type { DiameterConfig } from '../config/config.js'
+import type { Admission } from './admission.js'
 import type { Application } from './application.js'
 import type { CerShape, OwnCapabilities } from './capabilities.js'
 import type { Dictionary } from './dictionary.js'
+import type { Received } from './incoming.js'
 import type { Shape } from './message.js'
 import type { DiameterMetrics } from './metrics.js'
 import type { EndToEndIds } from './own-requests.js'
@@ -28,6 +30,8 @@ export interface Node {
   readonly shapes: BaseShapes
   readonly bodies: BaseBodies
   readonly endToEnd: EndToEndIds
+  /** Which requests are worked on, wait, or are shed. */
+  readonly admission: Admission<Received>
   readonly log: Logger
   readonly metrics: DiameterMetrics
   readonly clock: Clock

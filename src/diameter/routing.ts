@@ -131,6 +131,15 @@ export function* occurrences(octets: Buffer, code: number, from = headerOctets):
   }
 }
 
+/** The value of the first top-level IETF AVP of this code, if it can be read. */
+export function firstUnsigned32(octets: Buffer, code: number): number | undefined {
+  for (const at of occurrences(octets, code)) {
+    const data = dataAt(octets, at)
+    return data.length === 4 ? data.readUInt32BE(0) : undefined
+  }
+  return undefined
+}
+
 function note(into: RoutingAvps, code: number, at: number): void {
   switch (code) {
     case 258:

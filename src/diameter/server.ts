@@ -8,6 +8,7 @@ import type { Logger } from 'pino'
 import type { Clock, Timer } from '../clock.js'
 import type { DiameterConfig, ListenAddress } from '../config/config.js'
 import type { Millis } from '../units.js'
+import { Admission, type Load } from './admission.js'
 import type { Application, PeerInfo } from './application.js'
 import { cerShape } from './capabilities.js'
 import type { ConnectionOwner, Transport } from './connection.js'
@@ -45,6 +46,10 @@ export interface DiameterServerOptions {
   readonly random?: () => number
   /** Hears every message while it listens. */
   readonly tap?: Tap
+  /** A request that is older is shed unread; default 7 s. */
+  readonly holdBudgetMs?: number
+  /** How much of the memory that the process may have is in use, 0 to 1; default none. */
+  readonly memory?: () => number
   /** A CER was accepted, with the Origin-State-Id in it, if any. */
   readonly onPeer?: (peer: PeerInfo, originStateId: number | undefined) => void
 }
@@ -173,6 +178,13 @@ export class DiameterServer implements ConnectionOwner {
         }),
       },
       endToEnd: new EndToEndIds(clock, random),
+      admission: new Admission({
+        limits: config.limits,
+        holdBudgetMs: options.holdBudgetMs ?? 7_000,
+        clock,
+        onShed: (peer, reason, kind, seconds) => metrics.shed(peer, reason, kind, seconds),
+        memory: options.memory ?? (() => 0),
+      }),
       log,
       metrics,
       clock,
@@ -198,6 +210,7 @@ export class DiameterServer implements ConnectionOwner {
       await this.close()
       throw error
     }
+    this.node.admission.start()
     return addresses
   }
 
@@ -240,6 +253,11 @@ export class DiameterServer implements ConnectionOwner {
   /** Refusals of who is in no row by name, the newest last. */
   strangers(): readonly PeerRefusal[] {
     return this.node.book.unknown()
+  }
+
+  /** Requests in work and waiting. */
+  get load(): Load {
+    return this.node.admission.load
   }
 
   counts(): ConnectionCounts {
@@ -318,6 +336,7 @@ export class DiameterServer implements ConnectionOwner {
     for (const connection of this.connections) connection.disconnect('drain')
     await this.closeListeners()
     await this.empty()
+    this.node.admission.stop()
   }
 
   // What connections ask.
@@ -385,6 +404,7 @@ export class DiameterServer implements ConnectionOwner {
     await this.empty()
     await listenersClosed
     for (const timer of timers) clock.clearTimeout(timer)
+    this.node.admission.stop()
   }
 
   /** When every connection is closed. */

@@ -28,6 +28,10 @@ const defaultLimits: DiameterLimits = {
   frameTimeoutMs: 30_000,
   outputOctets: 4_194_304,
   inFlight: 4096,
+  inFlightInAll: 4096,
+  ratePerSecond: 0,
+  queue: 32_768,
+  queueAgeMs: 250,
 }
 
 export const aPeer = (parts: Partial<PeerConfig> = {}): PeerConfig => ({
