@@ -238,7 +238,7 @@ export async function startDaemon(options: {
       log,
       metrics: counters,
       clock,
-      originStateId: await originStateId(store, clock.monotonic() + storePatienceMs),
+      originStateId: await originStateId(store, clock.now(), clock.monotonic() + storePatienceMs),
     })
     server.current = diameter
     const bucketsOf: BucketsOf = (offer, now, currency) => newBuckets(catalog, offer, now, currency)

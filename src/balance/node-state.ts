@@ -2,6 +2,7 @@
  * What belongs to all daemons on one store.
  */
 import { originStatesKey, storeKey } from './keys.js'
+import type { Millis } from '../units.js'
 import type { Store } from './store.js'
 
 /**
@@ -10,9 +11,9 @@ import type { Store } from './store.js'
  *
  * @param deadline monotonic ms
  */
-export function originStateId(store: Store, deadline: number): Promise<number> {
+export function originStateId(store: Store, now: Millis, deadline: number): Promise<number> {
   return store.call('origin-state', deadline, async redis => {
-    await redis.hsetnx(storeKey, 'originStateId', Math.floor(Date.now() / 1000))
+    await redis.hsetnx(storeKey, 'originStateId', Math.floor(now / 1000))
     return Number(await redis.hget(storeKey, 'originStateId'))
   })
 }
