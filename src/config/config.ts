@@ -25,18 +25,41 @@ export interface ListenAddress {
   readonly port: number
 }
 
+/** A listening stream socket that is handed to the process, by its number or by its name in LISTEN_FDNAMES. */
+export interface ListenDescriptor {
+  readonly fd: number | string
+}
+
+export type ListenPoint = ListenAddress | ListenDescriptor
+
+/** TLS from the first octet, RFC 6733 section 13.1. Paths are absolute, the files PEM. */
+export interface TlsConfig {
+  readonly listen: readonly ListenPoint[]
+  /** Ours, with the intermediate ones after it. */
+  readonly certificate: string
+  readonly key: string
+  /** Authorities that sign the certificates of peers. */
+  readonly authority: string
+  /** Certificates that those authorities took back. */
+  readonly crl: string | undefined
+}
+
 export interface DiameterConfig {
   /** Origin-Host: a fully qualified domain name. */
   readonly identity: string
   /** Origin-Realm. */
   readonly realm: string
-  readonly listen: readonly ListenAddress[]
+  readonly listen: readonly ListenPoint[]
+  /** Undefined: no TLS is spoken. */
+  readonly tls: TlsConfig | undefined
   /** Folders with more dictionary files, after the shipped ones. Absolute paths. */
   readonly dictionaries: readonly string[]
   readonly peers: readonly PeerConfig[]
   readonly limits: DiameterLimits
   /** Twinit of RFC 3539, at least 6 s. */
   readonly watchdogMs: number
+  /** Tc of RFC 6733 section 2.1: from a failed or ended connection to the next attempt, default 30 s. */
+  readonly reconnectMs: number
   /** How a second connection of an open Origin-Host is met: reject it, or replace the old one when it fails an immediate DWR. */
   readonly duplicatePeer: 'reject' | 'replace'
 }
@@ -51,9 +74,36 @@ export interface PeerConfig {
   readonly realm: string
   /** CIDR blocks the connection may come from. */
   readonly from: readonly string[]
+  /** How the connection must be carried. */
+  readonly transport: 'any' | 'tcp' | 'tls'
+  /**
+   * Over TLS: the DNS name that the certificate's subjectAltName must hold. `origin-host`: that of the CER; `any`: none, each
+   * certificate that the authority signed will do.
+   */
+  readonly certificate: string
+  /** Where to call it, if we are to: then `identity` names one host. */
+  readonly connect?: PeerTarget
   /** Relays may send requests of other Origin-Hosts. */
   readonly relay: boolean
+  readonly limits: PeerLimits
   readonly profile: PeerProfile
+}
+
+/** Where a peer that we call listens. */
+export interface PeerTarget {
+  /** Address or name. */
+  readonly host: string
+  readonly port: number
+  readonly tls: boolean
+}
+
+/** What all connections of a row may take together; undefined: the row has no bound of its own. */
+export interface PeerLimits {
+  readonly connections: number | undefined
+  /** Requests in work. */
+  readonly inFlight: number | undefined
+  /** Requests a second. */
+  readonly ratePerSecond: number | undefined
 }
 
 /** What a peer may change of our behaviour: everything else is the same for all. `config/profiles.yaml` explains each. */
@@ -142,6 +192,10 @@ export interface ChargingConfig {
   /** Sent in the CCA of a CCR-I. */
   readonly failureHandling: 'terminate' | 'continue' | 'retry-and-terminate'
   readonly sessionFailover: boolean
+  /** What a gateway does with an event that it cannot ask us about: Direct-Debiting-Failure-Handling. */
+  readonly directDebitingFailureHandling: 'terminate-or-buffer' | 'continue'
+  /** How long after its debit an event may be refunded, default 30 days. */
+  readonly refundWindowMs: number
   /** What its open sessions are asked when an account is put out of service, default `reauthorise`; `wait`: nothing. */
   readonly onSuspend: 'reauthorise' | 'abort' | 'wait'
 }

@@ -13,12 +13,14 @@ import type {
   DiameterLimits,
   JournalConfig,
   ListenAddress,
+  ListenPoint,
   LogConfig,
-  PeerConfig,
   StoreConfig,
+  TlsConfig,
 } from './config.js'
 import { choice, group, or } from './optional.js'
-import { readProfile, readProfiles, standardProfile, type Profiles } from './profiles.js'
+import { isHostName, readDomain, readEach, readPeers, readSome, loopback } from './peers.js'
+import { readProfile, readProfiles } from './profiles.js'
 import {
   fault,
   parseYaml,
@@ -26,7 +28,6 @@ import {
   readDuration,
   readFields,
   readInteger,
-  readList,
   readParsed,
   readSize,
   readText,
@@ -51,14 +52,7 @@ const day = 24 * hour
 const mebi = 1024 * 1024
 
 const diameterPort = 3868
-const loopback: PeerConfig = {
-  name: 'loopback',
-  identity: '*',
-  realm: '*',
-  from: ['127.0.0.0/8', '::1/128'],
-  relay: false,
-  profile: standardProfile,
-}
+const diameterTlsPort = 5658
 
 const count = { min: 1, max: 1_000_000 }
 const upToADay = { min: 1, max: day }
@@ -122,61 +116,67 @@ const diameterKeys = [
   'identity',
   'realm',
   'listen',
+  'tls',
   'dictionaries',
   'profiles',
   'peers',
   'limits',
   'watchdog',
+  'reconnect',
   'duplicatePeer',
 ] as const
 
 function readDiameter(value: Value | undefined, around: Surroundings, faults: Fault[]): DiameterConfig {
   const fields = group(value, diameterKeys)
   const profiles = readProfiles(fields.profiles, faults)
-  const listen = fields.listen
-    ? readSome(fields.listen, readAddress, '127.0.0.1:3868')
-    : [{ host: '127.0.0.1', port: diameterPort }]
+  const tls = fields.tls && readTls(fields.tls, around)
   return {
     identity: or(fields.identity, readDomain, 'ocs.localdomain'),
     realm: or(fields.realm, readDomain, 'localdomain'),
-    listen,
+    listen: readPoints(fields.listen, diameterPort),
+    tls,
     dictionaries: fields.dictionaries
       ? readEach(fields.dictionaries, readText).map(each => resolve(around.folder, each))
       : [],
     peers: fields.peers
-      ? readPeers(fields.peers, profiles)
+      ? readPeers(fields.peers, profiles, tls !== undefined)
       : [{ ...loopback, profile: readProfile(undefined, profiles) }],
     limits: readLimits(fields.limits),
     watchdogMs: duration(fields.watchdog, 30 * second, { min: 6 * second, max: hour }),
+    reconnectMs: duration(fields.reconnect, 30 * second, { min: second, max: hour }),
     duplicatePeer: choice(fields.duplicatePeer, ['reject', 'replace']),
   }
 }
 
-const readEach = <T>(value: Value, read: (value: Value) => T | undefined): T[] =>
-  readList(value)
-    .map(read)
-    .filter(each => each !== undefined)
-
-/** A list without which its owner cannot work. */
-function readSome<T>(value: Value, read: (value: Value) => T | undefined, example: string): T[] {
-  if (readList(value).length === 0) fault(value, `${value.path} is empty`, `write at least one, like ${example}`)
-  return readEach(value, read)
+function readTls(value: Value, around: Surroundings): TlsConfig {
+  const required = ['certificate', 'key', 'authority'] as const
+  const fields = readFields(value, ['listen', ...required, 'crl'], required)
+  return {
+    listen: readPoints(fields.listen, diameterTlsPort),
+    certificate: pathOf(fields.certificate, '', around),
+    key: pathOf(fields.key, '', around),
+    authority: pathOf(fields.authority, '', around),
+    crl: fields.crl && pathOf(fields.crl, '', around),
+  }
 }
 
-const domainPattern = /^(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$/
+const readPoints = (value: Value | undefined, port: number): ListenPoint[] =>
+  value ? readSome(value, readPoint, `127.0.0.1:${port}`) : [{ host: '127.0.0.1', port }]
 
-const parseDomain = (text: string): string | undefined => (domainPattern.test(text) ? text : undefined)
-
-const readDomain = (value: Value): string | undefined =>
-  readParsed(value, 'a domain name', parseDomain, 'write letters, digits, dashes and dots, like ocs.example.net')
-
-const readDomainOrAny = (value: Value): string | undefined =>
+const readPoint = (value: Value): ListenPoint | undefined =>
   readParsed(
     value,
-    'a domain name or *',
-    text => (text === '*' ? text : parseDomain(text)),
-    'write ocs.example.net, or "*" for any',
+    'an address to listen on',
+    text => parseDescriptor(text) ?? parseAddress(text),
+    'write 127.0.0.1:3868 or "[::1]:3868" (port 0 lets the system pick one), or fd:3 for a socket that is handed over',
   )
+
+/** `fd:3`, or `fd:name` as in LISTEN_FDNAMES; 0 to 2 are the process's own. */
+function parseDescriptor(text: string): ListenPoint | undefined {
+  const [, number, name] = /^fd:(?:(\d{1,6})|([A-Za-z][A-Za-z0-9._-]{0,254}))$/.exec(text) ?? []
+  if (name !== undefined) return { fd: name }
+  return number !== undefined && Number(number) > 2 ? { fd: Number(number) } : undefined
+}
 
 const readAddress = (value: Value): ListenAddress | undefined =>
   readParsed(
@@ -191,44 +191,8 @@ function parseAddress(text: string): ListenAddress | undefined {
   if (!match || Number(match[3]) > 65_535) return undefined
   const [, bracketed, plain] = match
   if (bracketed !== undefined && isIP(bracketed) !== 6) return undefined
-  if (plain !== undefined && isIP(plain) !== 4 && !(domainPattern.test(plain) && /[A-Za-z]/.test(plain)))
-    return undefined
+  if (plain !== undefined && isIP(plain) !== 4 && !isHostName(plain)) return undefined
   return { host: (bracketed ?? plain)!, port: Number(match[3]) }
-}
-
-function readPeers(value: Value, profiles: Profiles): PeerConfig[] {
-  const peers: PeerConfig[] = []
-  for (const item of readList(value)) {
-    const fields = readFields(
-      item,
-      ['name', 'identity', 'realm', 'from', 'relay', 'profile'],
-      ['name', 'identity', 'from'],
-    )
-    const name = or(fields.name, readText, '')
-    if (peers.some(peer => peer.name === name))
-      fault(fields.name ?? item, `the peer name \`${name}\` is taken`, 'names are unique')
-    peers.push({
-      name,
-      identity: or(fields.identity, readDomainOrAny, '*'),
-      realm: or(fields.realm, readDomainOrAny, '*'),
-      from: fields.from ? readSome(fields.from, readBlock, '10.0.0.0/8') : [],
-      relay: or(fields.relay, readBoolean, false),
-      profile: readProfile(fields.profile, profiles),
-    })
-  }
-  return peers
-}
-
-const readBlock = (value: Value): string | undefined =>
-  readParsed(value, 'an address block', parseBlock, 'write 10.0.0.0/8, 192.0.2.7 or "2001:db8::/32"')
-
-/** An address alone is the block of just itself. */
-function parseBlock(text: string): string | undefined {
-  const [address = '', bits, ...rest] = text.split('/')
-  const widest = { 0: undefined, 4: 32, 6: 128 }[isIP(address)]
-  if (widest === undefined || rest.length > 0) return undefined
-  if (bits === undefined) return `${address}/${widest}`
-  return /^\d{1,3}$/.test(bits) && Number(bits) <= widest ? text : undefined
 }
 
 const limitKeys = [
@@ -373,6 +337,8 @@ const chargingKeys = [
   'keepMark',
   'failureHandling',
   'sessionFailover',
+  'directDebitingFailureHandling',
+  'refundWindow',
   'onSuspend',
 ] as const
 
@@ -388,6 +354,8 @@ function readCharging(value: Value | undefined): ChargingConfig {
     keepMarkMs: duration(fields.keepMark, day, upToAMonth),
     failureHandling: choice(fields.failureHandling, ['terminate', 'continue', 'retry-and-terminate']),
     sessionFailover: or(fields.sessionFailover, readBoolean, false),
+    directDebitingFailureHandling: choice(fields.directDebitingFailureHandling, ['terminate-or-buffer', 'continue']),
+    refundWindowMs: duration(fields.refundWindow, 30 * day, { min: hour, max: 366 * day }),
     onSuspend: choice(fields.onSuspend, ['reauthorise', 'abort', 'wait']),
   }
 }

@@ -1,7 +1,7 @@
 /**
  * What the transport hands to an application, and what it gets back.
  */
-import type { PeerProfile } from '../config/config.js'
+import type { PeerLimits, PeerProfile } from '../config/config.js'
 import type { Header } from './header.js'
 import type { Writer } from './writer.js'
 
@@ -43,5 +43,7 @@ export interface PeerInfo {
   readonly originRealm: string
   readonly address: string
   readonly relay: boolean
+  /** Of its row. */
+  readonly limits: PeerLimits
   readonly profile: PeerProfile
 }

@@ -78,3 +78,12 @@ export class Framer {
     return length
   }
 }
+
+/** The messages of octets that hold nothing but whole ones; views. */
+export function* messagesOf(octets: Buffer): Generator<Buffer> {
+  for (let at = 0; at + 4 <= octets.length;) {
+    const end = at + octets.readUIntBE(at + 1, 3)
+    yield octets.subarray(at, end)
+    at = end
+  }
+}

@@ -7,6 +7,7 @@ import type { Answer } from './application.js'
 import { writeCea } from './capabilities.js'
 import { writeErrorAnswer } from './error-answer.js'
 import { DiameterError, ResultCode } from './errors.js'
+import { messagesOf } from './frame.js'
 import type { Header } from './header.js'
 import { FLAG } from './header.js'
 import type { Traffic } from './metrics.js'
@@ -60,6 +61,8 @@ export class Output {
     private readonly node: Node,
     private readonly owner: OutputOwner,
     public traffic: Traffic,
+    /** Each message is a write of its own. */
+    private readonly wholeMessages = false,
   ) {}
 
   /** Octets that the peer has not read and the system has not taken. */
@@ -140,7 +143,8 @@ export class Output {
     const octets = this.writer.take()
     this.traffic.octetsOut += octets.length
     if (this.node.tap?.listening) tapWritten(this.node.tap, this.owner.connection, octets)
-    this.socket.write(octets)
+    if (this.wholeMessages) for (const message of messagesOf(octets)) this.socket.write(message)
+    else this.socket.write(octets)
     if (this.socket.writableLength > this.node.config.limits.outputOctets) this.owner.overflow()
     else if (this.socket.writableNeedDrain) this.owner.stuck()
   }

@@ -1,13 +1,19 @@
 /**
- * The peer table: who may connect, by identity, realm and network. The first row that matches a CER decides.
+ * The peer table: who may connect, by identity, realm, network and transport. The first row that matches a CER decides, and
+ * over TLS looks at the certificate.
  */
+import type { X509Certificate } from 'node:crypto'
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { PeerConfig } from '../config/config.js'
+import { plainTcp, type Carriage, type Transport } from './carriage.js'
 import type { CerRejection } from './metrics.js'
 
-export type PeerMatch =
-  | { readonly row: PeerConfig }
-  | { readonly reason: Extract<CerRejection, 'unknown_peer' | 'wrong_realm' | 'wrong_address'> }
+export type PeerMatch = { readonly row: PeerConfig } | { readonly reason: PeerMismatch }
+
+export type PeerMismatch = Extract<
+  CerRejection,
+  'unknown_peer' | 'wrong_realm' | 'wrong_address' | 'wrong_transport' | 'wrong_certificate'
+>
 
 interface CompiledRow {
   readonly row: PeerConfig
@@ -34,22 +40,55 @@ export class PeerTable {
    *
    * @param address remote address of the connection, IPv4-mapped IPv6 included
    */
-  find(originHost: string, originRealm: string, address: string): PeerMatch {
+  find(originHost: string, originRealm: string, address: string, carriage: Carriage = plainTcp): PeerMatch {
     const identity = originHost.toLowerCase()
     const realm = originRealm.toLowerCase()
-    let reason: 'unknown_peer' | 'wrong_realm' | 'wrong_address' = 'unknown_peer'
-    for (const row of this.rows) {
-      if (row.identity !== '*' && row.identity !== identity) continue
-      if (row.realm !== '*' && row.realm !== realm) {
-        if (reason === 'unknown_peer') reason = 'wrong_realm'
+    let nearest = 0
+    // A peer that a row names and wants over TLS does not come in without, by a row for anybody.
+    let transportDecided = false
+    for (const { row, ...compiled } of this.rows) {
+      const names = compiled.identity !== '*'
+      if (names ? compiled.identity !== identity : transportDecided) continue
+      const mismatch = mismatchOf(row, compiled, realm, plainAddress(address), carriage.transport)
+      if (mismatch !== undefined) {
+        nearest = Math.max(nearest, mismatches.indexOf(mismatch))
+        transportDecided ||= names && mismatch === 'wrong_transport'
         continue
       }
-      if (row.from.check(plainAddress(address), isIPv6(plainAddress(address)) ? 'ipv6' : 'ipv4'))
-        return { row: row.row }
-      reason = 'wrong_address'
+      if (carriage.transport === 'tls' && !certificateFits(row.certificate, originHost, carriage.certificate))
+        return { reason: 'wrong_certificate' }
+      return { row }
     }
-    return { reason }
+    return { reason: mismatches[nearest]! }
   }
+}
+
+/** The nearer a row came, the later. */
+const mismatches = ['unknown_peer', 'wrong_realm', 'wrong_address', 'wrong_transport'] as const
+
+function mismatchOf(
+  { transport }: PeerConfig,
+  { realm, from }: Omit<CompiledRow, 'row'>,
+  originRealm: string,
+  address: string,
+  carriedBy: Transport,
+): (typeof mismatches)[number] | undefined {
+  if (realm !== '*' && realm !== originRealm) return 'wrong_realm'
+  if (!from.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')) return 'wrong_address'
+  if (transport !== 'any' && (transport === 'tls') !== (carriedBy === 'tls')) return 'wrong_transport'
+  return undefined
+}
+
+/**
+ * Whether a certificate is that of a peer: RFC 6733 section 5.2. Only DNS names of its subjectAltName count, and none with an
+ * asterisk, which would be that of many.
+ *
+ * @param wanted a name, `origin-host` or `any`
+ */
+export function certificateFits(wanted: string, originHost: string, certificate: X509Certificate | undefined): boolean {
+  if (wanted === 'any') return true
+  const name = wanted === 'origin-host' ? originHost : wanted
+  return certificate?.checkHost(name, { subject: 'never', wildcards: false }) !== undefined
 }
 
 /** `::ffff:192.0.2.1` is 192.0.2.1: how a socket that listens on `::` sees IPv4. */

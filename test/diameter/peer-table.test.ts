@@ -8,7 +8,10 @@ const row = (name: string, identity: string, realm: string, ...from: string[]): 
   identity,
   realm,
   from,
+  transport: 'any',
+  certificate: 'origin-host',
   relay: false,
+  limits: { connections: undefined, inFlight: undefined, ratePerSecond: undefined },
   profile: standardProfile,
 })
 

@@ -39,7 +39,10 @@ export const aPeer = (parts: Partial<PeerConfig> = {}): PeerConfig => ({
   identity: 'pgw1.example.net',
   realm: 'example.net',
   from: ['127.0.0.0/8', '::1/128'],
+  transport: 'any',
+  certificate: 'origin-host',
   relay: false,
+  limits: { connections: undefined, inFlight: undefined, ratePerSecond: undefined },
   profile: standardProfile,
   ...parts,
 })
@@ -57,10 +60,12 @@ export const aDiameterConfig = ({ limits, ...parts }: DiameterParts = {}): Diame
   identity,
   realm,
   listen: [{ host: '127.0.0.1', port: 0 }],
+  tls: undefined,
   dictionaries: [],
   peers: examplePeers,
   limits: { ...defaultLimits, ...limits },
   watchdogMs: 30_000,
+  reconnectMs: 30_000,
   duplicatePeer: 'reject',
   ...parts,
 })
