@@ -22,6 +22,8 @@ export const chargingConfig: ChargingConfig = {
   keepMarkMs: 86_400_000,
   failureHandling: 'terminate',
   sessionFailover: true,
+  directDebitingFailureHandling: 'terminate-or-buffer',
+  refundWindowMs: 30 * 86_400_000,
   onSuspend: 'reauthorise',
 }
 
