@@ -46,7 +46,7 @@ const noInbandSecurity = 0
 /** 0.0.0.0, for a socket that was gone before its CEA. */
 const noAddress = Buffer.from([0, 1, 0, 0, 0, 0])
 
-class VendorApplication {
+export class VendorApplication {
   authApplicationId: number | undefined = undefined
   acctApplicationId: number | undefined = undefined
 }

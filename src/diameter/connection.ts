@@ -12,11 +12,13 @@ import type { Millis } from '../units.js'
 import type { PeerInfo } from './application.js'
 import type { Capabilities } from './capabilities.js'
 import { negotiate, readCer } from './capabilities.js'
+import { plainTcp, type Carriage, type Transport } from './carriage.js'
 import { DiameterError, ResultCode } from './errors.js'
 import type { Header } from './header.js'
 import { checkRequestHeader, FLAG, readHeader } from './header.js'
 import { IncomingRequests } from './incoming.js'
 import { Input } from './input.js'
+import { cerAvps, readCea, resultCodeOf } from './initiator.js'
 import { readMessage } from './message.js'
 import type { CerRejection, CloseReason } from './metrics.js'
 import { commandIndex, unknownPeer } from './metrics.js'
@@ -28,19 +30,23 @@ import { PendingRequests } from './own-requests.js'
 import type { PeerAction, PeerEvent, PeerStateName } from './peer.js'
 import { step } from './peer.js'
 import { Tally } from './peer-book.js'
+import type { PeerMismatch } from './peer-table.js'
 import { plainAddress } from './peer-table.js'
-import { dataAt, occurrences } from './routing.js'
 import type { Endpoint, TappedConnection } from './tap.js'
 import type { WatchdogAction, WatchdogState } from './watchdog.js'
 import { drawTw, Watchdog } from './watchdog.js'
-
-export type Transport = 'tcp' | 'tls' | 'sctp'
 
 /** What a connection asks of the server that it belongs to. */
 export interface ConnectionOwner {
   /** The open connection of a peer, if it has one. */
   connectionOf(originHost: string): Connection | undefined
-  /** Its CER was accepted. */
+  /** How many connections the peers of a row have. */
+  connectionsOf(row: string): number
+  /** Whether we are calling this peer, so that its own call starts an election. */
+  calling(originHost: string): boolean
+  /** It waits for the election with the connection that we initiate: `elected` or `reject` of it is called. */
+  contest(connection: Connection): void
+  /** Its capabilities are exchanged. */
   opened(connection: Connection): void
   /** Whether the peer's last connection failed, so that this one is on probation (REOPEN). */
   failedBefore(originHost: string): boolean
@@ -57,19 +63,21 @@ const dpaTimeoutMs = 5_000
 const drainDpaTimeoutMs = 1_000
 /** Time for what was written last (a CEA that refuses, the answers before a close) to leave, and for the peer to close. */
 const lingerMs = 1_000
+/** Disconnect-Cause, RFC 6733 section 5.4.3: after these a peer is not called again. */
+const cause = { BUSY: 1, DO_NOT_WANT_TO_TALK_TO_YOU: 2 } as const
 /** Time for an open connection to prove that it lives, when its peer connects again (`duplicatePeer: replace`). */
 const probeMs = 3_000
 
 export class Connection implements TappedConnection {
   readonly address: string
   /** How it is carried, and who called whom. */
-  readonly transport: Transport = 'tcp'
-  readonly direction: 'accepted' | 'initiated' = 'accepted'
-  /** When it was accepted. */
+  readonly transport: Transport
+  readonly direction: 'accepted' | 'initiated'
+  /** When it was accepted, or the peer took our call. */
   readonly since: Millis
-  /** Set when its CER is accepted. */
+  /** Set when its CER or CEA is accepted. */
   peer: PeerInfo | undefined
-  /** Set when its CER is good, accepted or not. */
+  /** Set when its CER or CEA is good, accepted or not. */
   capabilities: Capabilities | undefined
 
   /** The peer's counts, once it is known. */
@@ -77,9 +85,12 @@ export class Connection implements TappedConnection {
 
   private state: PeerStateName = 'Closed'
   private cer: Header | undefined
-  private row: PeerConfig | undefined
   private candidate: PeerInfo | undefined
   private refusal: DiameterError | undefined
+  /** Why it came to nothing, when it was initiated by us. */
+  failure: string | undefined
+  /** The peer's DPR said BUSY or DO_NOT_WANT_TO_TALK_TO_YOU. */
+  unwelcome = false
   /** It is being asked whether it lives. */
   private probing = false
 
@@ -108,8 +119,13 @@ export class Connection implements TappedConnection {
     private readonly socket: Socket,
     private readonly node: Node,
     private readonly owner: ConnectionOwner,
+    private readonly carriage: Carriage = plainTcp,
+    /** Of the peer table: the one that made us initiate it, or, once there is a CER, that lets it in. */
+    private row?: PeerConfig,
   ) {
+    this.direction = row ? 'initiated' : 'accepted'
     const { config, clock, metrics } = node
+    this.transport = carriage.transport
     this.address = plainAddress(socket.remoteAddress ?? '')
     this.since = clock.now()
     const traffic = metrics.traffic(unknownPeer)
@@ -133,6 +149,7 @@ export class Connection implements TappedConnection {
       node,
       { connection: this, overflow: () => this.disconnect('output_limit'), stuck: () => this.adjustReading() },
       traffic,
+      carriage.wholeMessages,
     )
     this.incoming = new IncomingRequests(node, this.output, {
       done: () => this.onDone(),
@@ -140,18 +157,23 @@ export class Connection implements TappedConnection {
       defect: error => this.onDefect(error),
     })
     this.pending = new PendingRequests(node.random)
-    this.stateTimer = clock.setTimeout(
-      () => this.onEvent('Timeout', { reason: 'cer_timeout' }),
-      config.limits.cerTimeoutMs,
-    )
+    this.stateTimer = clock.setTimeout(() => {
+      this.failure = 'its CEA did not come'
+      this.onEvent('Timeout', { reason: row ? 'cea_timeout' : 'cer_timeout' })
+    }, config.limits.cerTimeoutMs)
     socket.setNoDelay(true)
     socket.on('drain', () => this.adjustReading())
-    socket.on('error', () => this.onEvent('R-Peer-Disc', { reason: 'peer_closed' }))
-    socket.on('close', () => this.onEvent('R-Peer-Disc', { reason: 'peer_closed' }))
+    socket.on('error', () => this.onEvent('Peer-Disc', { reason: 'peer_closed' }))
+    socket.on('close', () => this.onEvent('Peer-Disc', { reason: 'peer_closed' }))
   }
 
   get open(): boolean {
-    return this.state === 'R-Open' && !this.over
+    return (this.state === 'R-Open' || this.state === 'I-Open') && !this.over
+  }
+
+  /** Origin-Host of its peer: as it said, or, while it has not, as the row has it that we call. */
+  get identity(): string | undefined {
+    return this.peer?.originHost ?? this.candidate?.originHost ?? (this.row?.connect ? this.row.identity : undefined)
   }
 
   get stateName(): PeerStateName {
@@ -223,6 +245,25 @@ export class Connection implements TappedConnection {
     this.send(request)
   }
 
+  /** Sends the CER: the first thing on a connection that we initiated. */
+  introduce(): void {
+    this.onEvent('I-Rcv-Conn-Ack', { reason: 'cea_rejected' })
+  }
+
+  /** Of the two connections of its peer this one stays. */
+  elected(): void {
+    this.onEvent('Elected', { reason: 'election' })
+  }
+
+  /** Another connection of its peer waits for the election already. */
+  reject(): void {
+    this.node.metrics.duplicatePeer(this.row!.name)
+    this.refusal = duplicateError()
+    this.node.metrics.cerRejected('duplicate')
+    this.noteRefusal('duplicate', this.refusal, this.candidate!.originHost)
+    this.onEvent('Rejected', { reason: 'cer_rejected' })
+  }
+
   /** Says good-bye with DPR. What is in work is answered before the end. */
   stop(): void {
     this.onEvent('Stop', { reason: 'drain' })
@@ -258,9 +299,9 @@ export class Connection implements TappedConnection {
     if (this.node.tap?.listening) this.node.tap.message('in', this, octets)
     if (!isRequest) this.receiveAnswer(header, octets)
     else if (header.commandCode === command.capabilities) this.receiveCer(header, octets)
-    else if (header.commandCode === command.watchdog) this.receiveBase('R-Rcv-DWR', header, octets)
-    else if (header.commandCode === command.disconnect) this.receiveBase('R-Rcv-DPR', header, octets)
-    else this.onEvent('R-Rcv-Message', { header, octets, reason: 'no_cer' })
+    else if (header.commandCode === command.watchdog) this.receiveBase('Rcv-DWR', header, octets)
+    else if (header.commandCode === command.disconnect) this.receiveBase('Rcv-DPR', header, octets)
+    else this.onEvent('Rcv-Message', { header, octets, reason: 'no_cer' })
     // Any message ends SUSPECT; a DWA has told the watchdog already.
     if (this.watchdog?.state === 'SUSPECT') this.obey(this.watchdog.message())
   }
@@ -277,8 +318,14 @@ export class Connection implements TappedConnection {
   private perform(action: PeerAction, occasion: Occasion): void {
     const { header, octets, reason } = occasion
     switch (action) {
-      case 'send-CEA':
+      case 'send-CER':
+        this.sendCer()
+        return
+      case 'process-CEA':
         this.welcome()
+        return
+      case 'send-CEA':
+        this.welcome(this.cer)
         return
       case 'send-CEA-and-close':
         this.output.cea(this.cer!, this.refusal)
@@ -289,6 +336,9 @@ export class Connection implements TappedConnection {
         return
       case 'probe-other':
         this.probeOther()
+        return
+      case 'elect':
+        this.owner.contest(this)
         return
       case 'send-DWA':
         this.output.baseAnswer(header!, this.node.bodies.dwa)
@@ -328,7 +378,7 @@ export class Connection implements TappedConnection {
 
   private receiveCer(header: Header, octets: Buffer): void {
     if (this.state !== 'Closed') {
-      this.onEvent('R-Rcv-CER', { header, reason: 'no_cer' })
+      this.onEvent('Rcv-CER', { header, reason: 'no_cer' })
       return
     }
     this.cer = header
@@ -336,7 +386,7 @@ export class Connection implements TappedConnection {
     try {
       checkRequestHeader(header, node.dictionary, node.applicationIds)
       const cer = readCer(node.shapes.cer, octets, node.config.limits)
-      const match = node.peers.find(cer.originHost, cer.originRealm, this.address)
+      const match = node.peers.find(cer.originHost, cer.originRealm, this.address, this.carriage)
       if ('reason' in match) {
         this.refuse(match.reason, unknownPeerError(match.reason), cer.originHost)
         return
@@ -357,13 +407,21 @@ export class Connection implements TappedConnection {
         return
       }
     }
-    const { name, relay, profile } = this.row
-    this.candidate = { name, originHost, originRealm, address: this.address, relay, profile }
+    if (!older && this.owner.connectionsOf(this.row.name) >= (this.row.limits.connections ?? Infinity)) {
+      this.refuse('row_limit', rowLimitError(this.row.name), originHost)
+      return
+    }
+    const { name, relay, limits, profile } = this.row
+    this.candidate = { name, originHost, originRealm, address: this.address, relay, limits, profile }
     if (older?.open) {
       this.onEvent('R-Conn-CER-Twice', { reason: 'cer_rejected' })
       return
     }
     older?.disconnect('replaced') // it has said good-bye, and only its end is awaited
+    if (this.owner.calling(originHost)) {
+      this.onEvent('R-Conn-CER-Elect', { reason: 'cer_rejected' })
+      return
+    }
     this.onEvent('R-Conn-CER', { reason: 'cer_rejected' })
   }
 
@@ -398,7 +456,37 @@ export class Connection implements TappedConnection {
     })
   }
 
-  private welcome(): void {
+  private sendCer(): void {
+    const { own } = this.node
+    const avps = cerAvps(own, this.socket.localAddress ?? '0.0.0.0')
+    this.send(
+      this.baseRequest(command.capabilities, avps, outcome => {
+        if (outcome.kind === 'answered') this.receiveCea(outcome.octets)
+      }),
+    )
+  }
+
+  private receiveCea(octets: Buffer): void {
+    const { node } = this
+    const row = this.row!
+    try {
+      this.capabilities = readCea(node.shapes.cea, octets, node.config.limits, row, node.applicationIds)
+    } catch (error) {
+      if (!(error instanceof DiameterError)) throw error
+      this.failure = error.message
+      const fields = { peer: row.name, 'Origin-Host': row.identity, address: this.address }
+      node.log.warn(fields, `closed a connection that we made: ${error.message}`)
+      this.onEvent('I-Rcv-CEA-Bad', { reason: 'cea_rejected' })
+      return
+    }
+    const { name, relay, limits, profile } = row
+    const { originHost, originRealm } = this.capabilities
+    this.candidate = { name, originHost, originRealm, address: this.address, relay, limits, profile }
+    this.onEvent('I-Rcv-CEA', { reason: 'cea_rejected' })
+  }
+
+  /** @param cer to be answered; undefined: the peer has answered ours */
+  private welcome(cer?: Header): void {
     const { clock, metrics, log } = this.node
     clock.clearTimeout(this.stateTimer)
     const peer = (this.peer = this.candidate!)
@@ -408,7 +496,7 @@ export class Connection implements TappedConnection {
     this.tally = this.output.tally = this.node.book.opened(peer, connected)
     const reopen = this.owner.failedBefore(peer.originHost)
     this.owner.opened(this)
-    this.output.cea(this.cer!, undefined)
+    if (cer) this.output.cea(cer, undefined)
     log.info(
       { peer: peer.name, 'Origin-Host': peer.originHost, 'Origin-Realm': peer.originRealm, address: this.address },
       'peer connected',
@@ -420,28 +508,29 @@ export class Connection implements TappedConnection {
 
   // Watchdog and disconnection.
 
-  private receiveBase(event: 'R-Rcv-DWR' | 'R-Rcv-DPR', header: Header, octets: Buffer): void {
+  private receiveBase(event: 'Rcv-DWR' | 'Rcv-DPR', header: Header, octets: Buffer): void {
     const { node } = this
     let error: DiameterError | undefined
     try {
       checkRequestHeader(header, node.dictionary, node.applicationIds)
-      if (event === 'R-Rcv-DWR') {
+      if (event === 'Rcv-DWR') {
         readMessage(node.shapes.dwr, octets, node.config.limits)
       } else {
         const { disconnectCause } = readMessage(node.shapes.dpr, octets, node.config.limits)
         node.log.info({ peer: this.peer?.name, 'Disconnect-Cause': disconnectCause }, 'peer says good-bye')
+        this.unwelcome = disconnectCause === cause.BUSY || disconnectCause === cause.DO_NOT_WANT_TO_TALK_TO_YOU
       }
     } catch (fault) {
       if (!(fault instanceof DiameterError)) throw fault
       error = fault
     }
-    if (error) this.onEvent('R-Rcv-Bad', { header, octets, error, reason: 'no_cer' })
+    if (error) this.onEvent('Rcv-Bad', { header, octets, error, reason: 'no_cer' })
     else this.onEvent(event, { header, reason: 'no_cer' })
   }
 
   private sendDwr(): void {
     const request = this.baseRequest(command.watchdog, this.node.bodies.dwr, outcome => {
-      if (outcome.kind === 'answered') this.onEvent('R-Rcv-DWA', { reason: 'no_cer' })
+      if (outcome.kind === 'answered') this.onEvent('Rcv-DWA', { reason: 'no_cer' })
     })
     this.send(request)
   }
@@ -450,7 +539,7 @@ export class Connection implements TappedConnection {
     this.goodbye ??= 'drain'
     this.send(
       this.baseRequest(command.disconnect, this.node.bodies.dpr, outcome => {
-        if (outcome.kind === 'answered') this.onEvent('R-Rcv-DPA', { reason: 'drain' })
+        if (outcome.kind === 'answered') this.onEvent('Rcv-DPA', { reason: 'drain' })
       }),
     )
     this.awaitEnd(this.draining ? drainDpaTimeoutMs : dpaTimeoutMs)
@@ -539,8 +628,8 @@ export class Connection implements TappedConnection {
 
   private receiveAnswer(header: Header, octets: Buffer): void {
     // Before the capabilities are exchanged no message is good, not even one to be dropped.
-    if (!this.peer) {
-      this.onEvent('R-Rcv-Message', { header, octets, reason: 'no_cer' })
+    if (!this.peer && !(this.state === 'Wait-I-CEA' && header.commandCode === command.capabilities)) {
+      this.onEvent('Rcv-Message', { header, octets, reason: 'no_cer' })
       return
     }
     const request = header.version === 1 ? this.pending.take(header) : undefined
@@ -630,24 +719,19 @@ interface Occasion {
   readonly error?: DiameterError
 }
 
-/** 0: it has none, or none that can be read. */
-function resultCodeOf(octets: Buffer): number {
-  for (const at of occurrences(octets, 268)) {
-    const data = dataAt(octets, at)
-    return data.length === 4 ? data.readUInt32BE(0) : 0
-  }
-  return 0
+const mismatches: Record<PeerMismatch, string> = {
+  unknown_peer: 'no row of the peer table has this Origin-Host',
+  wrong_realm: 'the peer table has this Origin-Host in another Origin-Realm',
+  wrong_address: 'the peer table does not allow this Origin-Host from this address',
+  wrong_transport: 'the peer table does not allow this Origin-Host over this transport',
+  wrong_certificate: 'the certificate does not name this Origin-Host',
 }
 
-const unknownPeerError = (reason: CerRejection): DiameterError =>
-  new DiameterError(
-    ResultCode.UNKNOWN_PEER,
-    reason === 'unknown_peer'
-      ? 'no row of the peer table has this Origin-Host'
-      : reason === 'wrong_realm'
-        ? 'the peer table has this Origin-Host in another Origin-Realm'
-        : 'the peer table does not allow this Origin-Host from this address',
-  )
+const unknownPeerError = (reason: PeerMismatch): DiameterError =>
+  new DiameterError(ResultCode.UNKNOWN_PEER, mismatches[reason])
+
+const rowLimitError = (row: string): DiameterError =>
+  new DiameterError(ResultCode.UNKNOWN_PEER, `row ${row} of the peer table has all the connections that it may have`)
 
 const duplicateError = (): DiameterError =>
   new DiameterError(ResultCode.UNKNOWN_PEER, 'this Origin-Host has an open connection')

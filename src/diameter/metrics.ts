@@ -6,6 +6,8 @@
 import type { Load, RequestKind, ShedReason } from './admission.js'
 import { requestKinds, shedReasons } from './admission.js'
 
+import type { Millis } from '../units.js'
+
 /** Label of everything before a CER was accepted. */
 export const unknownPeer = 'unknown'
 
@@ -19,7 +21,11 @@ export const closeReasons = [
   'drain', // we stop
   'cer_timeout',
   'cer_rejected',
+  'cea_timeout', // we called, and our CER got no answer
+  'cea_rejected', // we called, and were refused, or met somebody else
+  'election', // both sides called at once, and the other connection stays
   'no_cer', // its first message was something else
+  'tls_handshake', // no TLS, no certificate, or one that none of our authorities signed
   'not_diameter', // its first octet was not version 1: TLS, HTTP, noise
   'bad_length', // a Message Length below 20, not a multiple of 4, or above limits.messageOctets
   'frame_timeout', // the rest of a message did not come
@@ -37,6 +43,9 @@ export const cerRejections = [
   'unknown_peer', // no row with this identity
   'wrong_realm', // a row with this identity, another realm
   'wrong_address', // a row with this identity and realm, another network
+  'wrong_transport', // a row with all of these, which wants TLS, or no TLS
+  'wrong_certificate', // over TLS: its certificate does not name it
+  'row_limit', // its row has all the connections that it may have
   'no_common_application',
   'no_common_security',
   'malformed',
@@ -75,6 +84,10 @@ export interface DiameterMetrics {
   droppedAnswer(reason: DropReason): void
   /** A request ended in an exception that is no DiameterError. */
   internalError(): void
+  /** The TLS files were read again. */
+  tlsReload(result: 'ok' | 'refused'): void
+  /** @param left milliseconds until the first certificate of the file ends, asked when somebody scrapes */
+  certificateEnds(file: 'own' | 'authority', left: () => Millis): void
   /** A request was answered 3004 unread, so long after it came. */
   shed(peer: string, reason: ShedReason, kind: RequestKind, seconds: number): void
 }
@@ -91,6 +104,12 @@ export class DiameterCounters implements DiameterMetrics {
   readonly originMismatchesByPeer = new Map<string, number>()
   readonly droppedAnswersByReason = new Map<DropReason, number>(dropReasons.map(reason => [reason, 0]))
   internalErrors = 0
+  readonly tlsReloads = new Map<'ok' | 'refused', number>([
+    ['ok', 0],
+    ['refused', 0],
+  ])
+  /** Until certificates end; empty without TLS. */
+  readonly certificatesLeft = new Map<'own' | 'authority', () => Millis>()
   /** By peer, then reason and kind. */
   readonly shedByPeer = new Map<string, Map<ShedReason, Map<RequestKind, number>>>()
   /** Told of each request that was shed, and how many seconds after it came. */
@@ -148,6 +167,14 @@ export class DiameterCounters implements DiameterMetrics {
 
   internalError(): void {
     this.internalErrors++
+  }
+
+  tlsReload(result: 'ok' | 'refused'): void {
+    add(this.tlsReloads, result)
+  }
+
+  certificateEnds(file: 'own' | 'authority', left: () => Millis): void {
+    this.certificatesLeft.set(file, left)
   }
 
   shed(peer: string, reason: ShedReason, kind: RequestKind, seconds: number): void {

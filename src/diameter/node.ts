@@ -8,6 +8,7 @@ import type { Admission } from './admission.js'
 import type { Application } from './application.js'
 import type { CerShape, OwnCapabilities } from './capabilities.js'
 import type { Dictionary } from './dictionary.js'
+import type { CeaShape } from './initiator.js'
 import type { Received } from './incoming.js'
 import type { Shape } from './message.js'
 import type { DiameterMetrics } from './metrics.js'
@@ -50,6 +51,7 @@ export class Dpr {
 /** Shapes of the base protocol's own requests. */
 export interface BaseShapes {
   readonly cer: CerShape
+  readonly cea: CeaShape
   readonly dwr: Shape<Dwr>
   readonly dpr: Shape<Dpr>
 }

@@ -2,20 +2,25 @@
  * The Diameter server: listens, keeps the connections and who they are of, bounds them, and sends requests of ours over
  * them. RFC 6733 section 5.
  */
-import { createServer } from 'node:net'
-import type { AddressInfo, Server, Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import type { Logger } from 'pino'
 import type { Clock, Timer } from '../clock.js'
-import type { DiameterConfig, ListenAddress } from '../config/config.js'
+import type { DiameterConfig, ListenAddress, ListenPoint, PeerConfig } from '../config/config.js'
 import type { Millis } from '../units.js'
 import { Admission, type Load } from './admission.js'
 import type { Application, PeerInfo } from './application.js'
 import { cerShape } from './capabilities.js'
-import type { ConnectionOwner, Transport } from './connection.js'
+import { keepWritesApart, type Carriage, type Transport } from './carriage.js'
+import type { ConnectionOwner } from './connection.js'
 import { Connection } from './connection.js'
+import type { Dial, DialledPeer, DialOwner } from './dialler.js'
+import { Diallers, dialWith } from './dialler.js'
 import type { Dictionary } from './dictionary.js'
-import { FLAG } from './header.js'
+import type { Destination, OutgoingRequest } from './dispatch.js'
+import { Dispatch } from './dispatch.js'
+import { ceaShape } from './initiator.js'
 import { shape } from './message.js'
+import { openListener } from './listener.js'
 import type { CloseReason, DiameterMetrics } from './metrics.js'
 import { unknownPeer } from './metrics.js'
 import type { Node } from './node.js'
@@ -27,10 +32,13 @@ import { PeerBook, type PeerRefusal, type Tally } from './peer-book.js'
 import { PeerTable } from './peer-table.js'
 import { lowerCase } from './routing.js'
 import type { Tap } from './tap.js'
+import type { Handshake, TlsFiles } from './tls.js'
+import { TlsAcceptor } from './tls.js'
 import type { WatchdogState } from './watchdog.js'
-import { Writer } from './writer.js'
+import { avpsOf } from './writer.js'
 
 export type { Answer, Application, IncomingRequest, PeerInfo } from './application.js'
+export type { OutgoingRequest } from './dispatch.js'
 export type { Outcome } from './own-requests.js'
 
 export interface DiameterServerOptions {
@@ -42,8 +50,12 @@ export interface DiameterServerOptions {
   readonly clock: Clock
   /** Sent in CEA, DWR and DWA; the same while sessions are kept, larger after a start that lost them. */
   readonly originStateId: number
+  /** What `config.tls` names; without it no TLS is spoken. */
+  readonly tls?: TlsFiles | undefined
   /** Gives 0 ≤ n < 1. Jitter and the start of identifiers; for tests. */
   readonly random?: () => number
+  /** How peers are called; for tests. */
+  readonly dial?: Dial
   /** Hears every message while it listens. */
   readonly tap?: Tap
   /** A request that is older is shed unread; default 7 s. */
@@ -52,6 +64,12 @@ export interface DiameterServerOptions {
   readonly memory?: () => number
   /** A CER was accepted, with the Origin-State-Id in it, if any. */
   readonly onPeer?: (peer: PeerInfo, originStateId: number | undefined) => void
+}
+
+/** Where it listens. */
+export interface Listening extends ListenAddress {
+  /** TLS from the first octet. */
+  readonly tls: boolean
 }
 
 /** A peer whose CER was accepted. */
@@ -97,39 +115,29 @@ export interface ConnectionCounts {
   readonly limit: number
 }
 
-/** A request of ours. */
-export interface OutgoingRequest {
-  /** Origin-Host of the peer that it is for; a relay takes it when that peer has no connection. */
-  readonly destinationHost: string
-  /** Origin-Host of the peer, it or a relay, that it should go over when that one has a connection. */
-  readonly via?: string | undefined
-  readonly commandCode: number
-  readonly applicationId: number
-  /** Writes all its AVPs, Session-Id first. */
-  write(writer: Writer): void
-  /** How long to wait for the answer, over all connections that carry it. */
-  readonly timeoutMs: number
-}
-
 /** At most one line of a kind in this time; the rest is counted. */
 const logEveryMs = 10_000
 /** So many failed peers are remembered; more than there can be connections by far. */
 const failedPeersKept = 10_000
 
-export class DiameterServer implements ConnectionOwner {
+export class DiameterServer implements ConnectionOwner, DialOwner {
   private readonly node: Node
   private readonly listeners: Server[] = []
   /** Every socket that is not closed yet. */
   private readonly connections = new Set<Connection>()
+  /** Those that are not done with TLS. */
+  private readonly handshakes = new Set<Handshake>()
+  private readonly acceptor: TlsAcceptor | undefined
   /** How many of an address have no accepted CER, and which they are. */
   private readonly unidentified = new Map<string, number>()
-  private readonly waitingForCer = new Map<Connection, string>()
+  private readonly waitingForCer = new Map<Connection | Handshake, string>()
   private unidentifiedInAll = 0
   /** By Origin-Host in lower case: one live connection a peer. */
   private readonly byPeer = new Map<string, Connection>()
   private readonly failed = new Set<string>()
   private readonly lastLogged = new Map<string, { at: number; suppressed: number }>()
-  private readonly scratch = new Writer(4096)
+  private readonly dispatch: Dispatch
+  private readonly diallers: Diallers
   private draining: Promise<void> | undefined
   private readonly onPeer: DiameterServerOptions['onPeer']
   private onEmpty: (() => void) | undefined
@@ -137,11 +145,12 @@ export class DiameterServer implements ConnectionOwner {
   /** @throws Error when the peer table has a block that is no CIDR block */
   constructor(options: DiameterServerOptions) {
     const { config, dictionary, applications, log, metrics, clock, originStateId, random = Math.random } = options
-    const identityAvps = avps(writer => {
+    const identityAvps = avpsOf(writer => {
       writer.text(264, config.identity)
       writer.text(296, config.realm)
     })
     this.onPeer = options.onPeer
+    this.acceptor = options.tls && new TlsAcceptor(options.tls)
     const ids = applications.map(application => application.id)
     this.node = {
       config,
@@ -155,24 +164,25 @@ export class DiameterServer implements ConnectionOwner {
       tap: options.tap,
       shapes: {
         cer: cerShape(dictionary),
+        cea: ceaShape(dictionary),
         dwr: shape(dictionary, 'Device-Watchdog-Request', Dwr, { originHost: 'Origin-Host' }),
         dpr: shape(dictionary, 'Disconnect-Peer-Request', Dpr, { disconnectCause: 'Disconnect-Cause' }),
       },
       bodies: {
-        dwr: avps(writer => {
+        dwr: avpsOf(writer => {
           writer.ready(identityAvps)
           writer.u32(278, originStateId)
         }),
-        dwa: avps(writer => {
+        dwa: avpsOf(writer => {
           writer.u32(268, 2001)
           writer.ready(identityAvps)
           writer.u32(278, originStateId)
         }),
-        dpr: avps(writer => {
+        dpr: avpsOf(writer => {
           writer.ready(identityAvps)
           writer.i32(273, rebooting)
         }),
-        dpa: avps(writer => {
+        dpa: avpsOf(writer => {
           writer.u32(268, 2001)
           writer.ready(identityAvps)
         }),
@@ -190,6 +200,8 @@ export class DiameterServer implements ConnectionOwner {
       clock,
       random,
     }
+    this.dispatch = new Dispatch(this.byPeer, this.node.endToEnd, clock)
+    this.diallers = new Diallers(this.node, this, options.dial ?? dialWith(options.tls))
     const open = config.peers
       .filter(peer => peer.identity === '*')
       .map(peer => `${peer.name} (${peer.from.join(', ')})`)
@@ -197,20 +209,23 @@ export class DiameterServer implements ConnectionOwner {
   }
 
   /**
-   * Listens on every address of the configuration.
+   * Listens wherever the configuration says.
    *
-   * @returns where, with the ports that the system picked
+   * @returns where, with the ports that the system picked; those of TLS come last
    * @throws Error that says which address cannot be had, and what to change
    */
-  async listen(): Promise<ListenAddress[]> {
-    const addresses: ListenAddress[] = []
+  async listen(): Promise<Listening[]> {
+    const { listen, tls } = this.node.config
+    const addresses: Listening[] = []
     try {
-      for (const address of this.node.config.listen) addresses.push(await this.listenOn(address))
+      for (const point of listen) addresses.push(await this.listenOn('diameter.listen', point, false))
+      if (this.acceptor)
+        for (const point of tls?.listen ?? []) addresses.push(await this.listenOn('diameter.tls.listen', point, true))
     } catch (error) {
       await this.close()
       throw error
     }
-    this.node.admission.start()
+    this.diallers.start()
     return addresses
   }
 
@@ -262,7 +277,7 @@ export class DiameterServer implements ConnectionOwner {
 
   counts(): ConnectionCounts {
     return {
-      all: this.connections.size,
+      all: this.connections.size + this.handshakes.size,
       unidentified: this.unidentifiedInAll,
       limit: this.node.config.limits.connections,
     }
@@ -273,41 +288,28 @@ export class DiameterServer implements ConnectionOwner {
    * connection fails it is sent again over another, with the T bit and the same End-to-End identifier.
    */
   request(request: OutgoingRequest): Promise<Outcome> {
-    const { destinationHost, via, commandCode, applicationId, timeoutMs } = request
-    const { clock, endToEnd } = this.node
-    return new Promise(resolve => {
-      const pending: Pending = {
-        flags: FLAG.REQUEST | FLAG.PROXIABLE,
-        commandCode,
-        applicationId,
-        endToEnd: endToEnd.next(),
-        body: avps(writer => request.write(writer), this.scratch),
-        destinationHost: destinationHost.toLowerCase(),
-        via: via?.toLowerCase(),
-        failover: true,
-        settle: outcome => {
-          clock.clearTimeout(pending.timer)
-          resolve(outcome)
-        },
-        timer: undefined,
-        carrier: undefined,
-        hopByHop: 0,
-      }
-      pending.timer = clock.setTimeout(() => {
-        pending.carrier?.remove(pending)
-        pending.settle({ kind: 'timeout' })
-      }, timeoutMs)
-      this.dispatch(pending, undefined)
-    })
+    return this.dispatch.request(request)
   }
 
   /** How a request would go now: over the peer that it should go over (`near`), over another (`far`), or not at all. */
-  reach({ destinationHost, via, applicationId }: Pick<OutgoingRequest, 'destinationHost' | 'via' | 'applicationId'>):
-    'near' | 'far' | 'none' {
-    const to = { destinationHost: destinationHost.toLowerCase(), via: via?.toLowerCase(), applicationId }
-    const carrier = this.carrierFor(to, undefined)
-    if (!carrier) return 'none'
-    return carrier === this.byPeer.get(to.via ?? to.destinationHost) ? 'near' : 'far'
+  reach(destination: Destination): 'near' | 'far' | 'none' {
+    return this.dispatch.reach(destination)
+  }
+
+  /** Peers that we call, as they stand. */
+  dialled(): DialledPeer[] {
+    return this.diallers.peers()
+  }
+
+  /**
+   * Calls a peer now, not at the end of Tc, and also one that asked not to be called. Nothing happens when it is connected.
+   *
+   * @returns false when no row of the peer table says where to call it
+   */
+  call(originHost: string): boolean {
+    const dialler = this.diallers.of(originHost)
+    if (!this.draining) dialler?.start()
+    return dialler !== undefined
   }
 
   /**
@@ -333,10 +335,10 @@ export class DiameterServer implements ConnectionOwner {
 
   /** Ends at once. */
   async close(): Promise<void> {
-    for (const connection of this.connections) connection.disconnect('drain')
+    this.diallers.stop()
+    for (const end of [...this.handshakes, ...this.connections]) end.disconnect('drain')
     await this.closeListeners()
     await this.empty()
-    this.node.admission.stop()
   }
 
   // What connections ask.
@@ -345,11 +347,18 @@ export class DiameterServer implements ConnectionOwner {
     return this.byPeer.get(originHost.toLowerCase())
   }
 
+  connectionsOf(row: string): number {
+    let count = 0
+    for (const { peer } of this.byPeer.values()) if (peer?.name === row) count++
+    return count
+  }
+
   opened(connection: Connection): void {
     this.forgetUnidentified(connection)
     const key = connection.peer!.originHost.toLowerCase()
     this.byPeer.set(key, connection)
     this.failed.delete(key)
+    this.diallers.opened(connection)
     this.onPeer?.(connection.peer!, connection.capabilities?.originStateId)
   }
 
@@ -359,10 +368,15 @@ export class DiameterServer implements ConnectionOwner {
 
   ended(connection: Connection): void {
     const key = connection.peer?.originHost.toLowerCase()
-    if (key === undefined || this.byPeer.get(key) !== connection) return
-    this.byPeer.delete(key)
-    // After a good-bye no probing is due: its state is as if it had never been there.
-    if (connection.departing) return
+    if (key !== undefined && this.byPeer.get(key) === connection) {
+      this.byPeer.delete(key)
+      // After a good-bye no probing is due: its state is as if it had never been there.
+      if (!connection.departing) this.noteFailed(key)
+    }
+    this.diallers.ended(connection)
+  }
+
+  private noteFailed(key: string): void {
     this.failed.add(key)
     for (const oldest of this.failed) {
       if (this.failed.size <= failedPeersKept) break
@@ -371,10 +385,15 @@ export class DiameterServer implements ConnectionOwner {
   }
 
   undelivered(requests: readonly Pending[], from: Connection): void {
-    for (const request of requests) {
-      request.flags |= FLAG.RETRANSMITTED
-      this.dispatch(request, from)
-    }
+    this.dispatch.undelivered(requests, from)
+  }
+
+  calling(originHost: string): boolean {
+    return this.diallers.of(originHost)?.calling === true
+  }
+
+  contest(connection: Connection): void {
+    this.diallers.of(connection.identity!)!.contest(connection)
   }
 
   logRarely(event: string, fields: object, message: string): void {
@@ -391,6 +410,7 @@ export class DiameterServer implements ConnectionOwner {
   private async drainAll(deadlineMs: number): Promise<void> {
     const { clock, log } = this.node
     log.info({ connections: this.connections.size }, 'draining Diameter')
+    this.diallers.stop()
     const listenersClosed = this.closeListeners()
     const timers: Timer[] = [
       clock.setTimeout(() => {
@@ -400,16 +420,16 @@ export class DiameterServer implements ConnectionOwner {
         for (const connection of this.connections) connection.disconnect('drain')
       }, deadlineMs + afterDeadlineMs),
     ]
+    for (const handshake of this.handshakes) handshake.disconnect('drain')
     for (const connection of this.connections) connection.drain()
     await this.empty()
     await listenersClosed
     for (const timer of timers) clock.clearTimeout(timer)
-    this.node.admission.stop()
   }
 
   /** When every connection is closed. */
   private empty(): Promise<void> {
-    if (this.connections.size === 0) return Promise.resolve()
+    if (this.connections.size + this.handshakes.size === 0) return Promise.resolve()
     return new Promise(resolve => {
       const before = this.onEmpty
       this.onEmpty = () => {
@@ -419,18 +439,14 @@ export class DiameterServer implements ConnectionOwner {
     })
   }
 
-  private listenOn({ host, port }: ListenAddress): Promise<ListenAddress> {
-    const listener = createServer({ noDelay: true }, socket => this.accept(socket))
-    return new Promise((resolve, reject) => {
-      listener.once('error', (error: NodeJS.ErrnoException) => reject(listenError(host, port, error)))
-      listener.listen({ host, port }, () => {
-        listener.removeAllListeners('error')
-        // Out of file descriptors, for one: those that are open go on.
-        listener.on('error', error => this.node.log.error({ err: error }, 'cannot accept a connection'))
-        this.listeners.push(listener)
-        resolve({ host, port: (listener.address() as AddressInfo).port })
-      })
-    })
+  private async listenOn(key: string, point: ListenPoint, tls: boolean): Promise<Listening> {
+    const accept = (socket: Socket): void => this.accept(socket, tls, carriage)
+    const { server, address, transport, handedOver } = await openListener(key, point, accept)
+    const carriage: Carriage = { transport, certificate: undefined, wholeMessages: handedOver }
+    // Out of file descriptors, for one: those that are open go on.
+    server.on('error', error => this.node.log.error({ err: error }, 'cannot accept a connection'))
+    this.listeners.push(server)
+    return { ...address, tls }
   }
 
   private async closeListeners(): Promise<void> {
@@ -438,14 +454,14 @@ export class DiameterServer implements ConnectionOwner {
     await Promise.all(listeners.map(listener => new Promise<void>(resolve => listener.close(() => resolve()))))
   }
 
-  private accept(socket: Socket): void {
+  private accept(socket: Socket, tls: boolean, carriage: Carriage): void {
     const { limits } = this.node.config
     const address = socket.remoteAddress ?? ''
     if (this.draining) {
       this.turnAway(socket, 'drain')
       return
     }
-    if (this.connections.size >= limits.connections) {
+    if (this.connections.size + this.handshakes.size >= limits.connections) {
       this.turnAway(socket, 'connection_limit')
       return
     }
@@ -461,17 +477,54 @@ export class DiameterServer implements ConnectionOwner {
     }
     this.unidentified.set(address, (this.unidentified.get(address) ?? 0) + 1)
     this.unidentifiedInAll++
-    const connection = new Connection(socket, this.node, this)
+    if (tls) this.secure(socket, address)
+    else this.waitingForCer.set(this.connect(socket, carriage), address)
+  }
+
+  initiated(socket: Socket, carriage: Carriage, row: PeerConfig): Connection {
+    return this.connect(socket, carriage, row)
+  }
+
+  private connect(socket: Socket, carriage: Carriage, row?: PeerConfig): Connection {
+    if (carriage.wholeMessages) keepWritesApart(socket)
+    const connection = new Connection(socket, this.node, this, carriage, row)
     this.connections.add(connection)
-    this.waitingForCer.set(connection, address)
     socket.once('close', () => {
       this.connections.delete(connection)
       this.forgetUnidentified(connection)
-      if (this.connections.size === 0) this.onEmpty?.()
+      this.noteEmpty()
     })
+    return connection
   }
 
-  private forgetUnidentified(connection: Connection): void {
+  /** It is a connection when TLS has told who is there, and stays unidentified until its CER. */
+  private secure(socket: Socket, address: string): void {
+    const { clock, config, metrics } = this.node
+    const handshake = this.acceptor!.accept(socket, clock, config.limits.cerTimeoutMs, {
+      secured: (secured, certificate) => {
+        this.handshakes.delete(handshake)
+        this.waitingForCer.delete(handshake)
+        const connection = this.connect(secured, { transport: 'tls', certificate, wholeMessages: false })
+        this.waitingForCer.set(connection, address)
+      },
+      failed: (reason, message) => {
+        this.handshakes.delete(handshake)
+        this.forgetUnidentified(handshake)
+        metrics.closed(unknownPeer, reason)
+        if (message !== undefined)
+          this.logRarely('tls-handshake', { address, reason: message }, 'refused a TLS handshake')
+        this.noteEmpty()
+      },
+    })
+    this.handshakes.add(handshake)
+    this.waitingForCer.set(handshake, address)
+  }
+
+  private noteEmpty(): void {
+    if (this.connections.size + this.handshakes.size === 0) this.onEmpty?.()
+  }
+
+  private forgetUnidentified(connection: Connection | Handshake): void {
     const address = this.waitingForCer.get(connection)
     if (address === undefined) return
     this.waitingForCer.delete(connection)
@@ -487,52 +540,9 @@ export class DiameterServer implements ConnectionOwner {
     socket.on('error', () => socket.destroy())
     socket.destroy()
   }
-
-  /** Sends it over a connection that can carry it, the peer's own before a relay's. */
-  private dispatch(request: Pending, except: Connection | undefined): void {
-    const carrier = this.carrierFor(request, except)
-    if (carrier) carrier.send(request)
-    else request.settle({ kind: 'undeliverable' })
-  }
-
-  private carrierFor(
-    { destinationHost, via, applicationId }: Pick<Pending, 'destinationHost' | 'via' | 'applicationId'>,
-    except: Connection | undefined,
-  ): Connection | undefined {
-    const last = via === undefined || via === destinationHost ? undefined : this.byPeer.get(via)
-    if (last && last !== except && last.forwards && last.carries(applicationId)) return last
-    const own = this.byPeer.get(destinationHost)
-    if (own && own !== except && own.carries(applicationId)) return own
-    for (const relay of this.byPeer.values()) {
-      if (relay !== except && relay.forwards && relay.carries(applicationId)) return relay
-    }
-    return undefined
-  }
 }
 
 /** Disconnect-Cause: the only one that brings a client back soon. */
 const rebooting = 0
 /** After the deadline of a drain: a second for the DPA, and one for the last octets. */
 const afterDeadlineMs = 2_000
-
-/** AVPs as octets. */
-function avps(write: (writer: Writer) => void, writer = new Writer(1024)): Buffer {
-  writer.message(0, 0, 0, 0, 0)
-  write(writer)
-  writer.endMessage()
-  return writer.take().subarray(20)
-}
-
-function listenError(host: string, port: number, error: NodeJS.ErrnoException): Error {
-  const where = `${host}:${port}`
-  switch (error.code) {
-    case 'EADDRINUSE':
-      return new Error(`diameter.listen: ${where} is taken; stop what listens there, or choose another port`)
-    case 'EADDRNOTAVAIL':
-      return new Error(`diameter.listen: this machine has no address ${host}`)
-    case 'EACCES':
-      return new Error(`diameter.listen: ${where} is not allowed to this user; choose a port above 1023`)
-    default:
-      return new Error(`diameter.listen: cannot listen on ${where}: ${error.message}`)
-  }
-}

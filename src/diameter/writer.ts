@@ -176,6 +176,14 @@ export class Writer {
   }
 }
 
+/** AVPs as octets: the content of a message, or of a part of one. @param writer with nothing in it */
+export function avpsOf(write: (writer: Writer) => void, writer = new Writer(1024)): Buffer {
+  writer.message(0, 0, 0, 0, 0)
+  write(writer)
+  writer.endMessage()
+  return writer.take().subarray(20)
+}
+
 /**
  * One AVP with its padding, for constants and for Failed-AVP.
  *

@@ -60,19 +60,19 @@ t.test('BASE-110: Tw is Twinit and up to two seconds either way, drawn anew each
 t.test('the peer table of RFC 6733 section 5.6: an event without a row ends the connection', t => {
   const cases: [PeerStateName, PeerEvent, string][] = [
     ['Closed', 'R-Conn-CER', 'R-Open send-CEA'],
-    ['Closed', 'R-Rcv-DWR', 'Closed disconnect'],
-    ['Closed', 'R-Rcv-Message', 'Closed disconnect'],
-    ['Wait-Probe', 'R-Rcv-Message', 'Closed disconnect'],
-    ['Wait-Probe', 'R-Rcv-CER', 'Closed disconnect'],
-    ['R-Open', 'R-Rcv-CER', 'R-Open send-CEA-again'],
-    ['R-Open', 'R-Rcv-DPR', 'Closing send-DPA'],
+    ['Closed', 'Rcv-DWR', 'Closed disconnect'],
+    ['Closed', 'Rcv-Message', 'Closed disconnect'],
+    ['Wait-Probe', 'Rcv-Message', 'Closed disconnect'],
+    ['Wait-Probe', 'Rcv-CER', 'Closed disconnect'],
+    ['R-Open', 'Rcv-CER', 'R-Open send-CEA-again'],
+    ['R-Open', 'Rcv-DPR', 'Closing send-DPA'],
     ['R-Open', 'Stop', 'Closing send-DPR'],
-    ['Closing', 'R-Rcv-DPA', 'Closing close'],
-    ['Closing', 'R-Rcv-Message', 'Closing process'],
+    ['Closing', 'Rcv-DPA', 'Closing close'],
+    ['Closing', 'Rcv-Message', 'Closing process'],
   ]
   for (const [state, event, expected] of cases) t.equal(step(state, event).join(' '), expected, `${state} ${event}`)
   for (const state of Object.keys(transitions) as PeerStateName[]) {
-    t.equal(step(state, 'R-Peer-Disc').join(' '), 'Closed disconnect', `${state}: the transport is gone`)
+    t.equal(step(state, 'Peer-Disc').join(' '), 'Closed disconnect', `${state}: the transport is gone`)
     t.ok(transitions[state].Timeout, `${state} has an end in time`)
     t.ok(transitions[state].Stop, `${state} can be stopped`)
   }
