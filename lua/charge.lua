@@ -1,5 +1,5 @@
 --[[
-charge: apply one CCR of a session to an account, all its lines together or not at all.
+charge: apply one CCR of a session, or a one-time event, to an account: all its lines together or not at all.
 
 KEYS[1] account            hash, see include/account-lines.lua
 KEYS[2] session            hash, see include/session-lines.lua
@@ -7,7 +7,7 @@ KEYS[3] due                zset: when an open session or a bucket must be looked
 KEYS[4] journal            stream: one entry a request that reached the account
 KEYS[5] ended              hash: marks of sessions that end in this hour; later keys: the same of earlier hours, to find one
 ARGV[1] request            words, as constants of a request cost less in one text than alone:
-                           type        I | U | T
+                           type        I | U | T; E: an event, whose lines are debited whole, at once, all of them or none
                            number      CC-Request-Number: a repeat gets its first answer again
                            content     hash of what the request asks and reports
                            deadline    ms of the store's clock: nothing is newly held after it; what was used is booked all the same
@@ -18,10 +18,11 @@ ARGV[1] request            words, as constants of a request cost less in one tex
                            rev         of the account's profile that the programs were compiled for
                            currency
                            mark        short name of the session in `ended`
+                           most        open sessions that the account may have, or '-'
 ARGV[2] session_id
 ARGV[3] cause              JSON members for the ledger entry, without braces
 ARGV[4] times              silence factor, then ms: default validity, keep closed, keep marks; then the levels of main that leave an event, or '-'
-ARGV[5] opened             for the session's `opened` field: when, and the Origin-Host
+ARGV[5] origin             Origin-Host, Origin-Realm, and the Origin-Host of the peer that it came over
 ARGV[6] periods            of the counters that the programs name: `name start end limit` joined by semicolons: ms of the period of `at`; limit '=': as the
                            program says, '-': none, or the account's own
 ARGV[7] dry                '' charges. 'dry' decides the same and writes nothing; JSON {"account":{},"session":{}} does so on these fields instead of the store's
@@ -30,13 +31,15 @@ then one a line, in rows:  key, used units (one number, or `unsplit,before,after
                            now <program>             src/rating/program.ts
                            next <time> <program>     when the price changes while a grant could live
                            prev <time> <program>     what applied before the time, for seconds without a grant that reach back
+                           life <seconds>            of a grant, instead of what the program says
                            facts <JSON members>      for the ledger
 
 Replies one text. Nothing was changed by: moved <currency> <rev> <subscriptions>|<subscribers>|<extras>, unknown_session, other_account <id>,
-other_subscriber, no_account, expired (past the deadline), too_large <line>, defect <what>. Otherwise <how> <cost> <overrun> <answer>: how is
+other_subscriber, no_account, expired (past the deadline), too_large <line>, too_many_sessions, session_open (an event with its name), defect <what>. Otherwise <how> <cost> <overrun> <answer>: how is
 new | reordered | again | mismatch | old; cost and overrun are the micros of this request;
-answer is <outcome> <charged> <lines>; outcome is ok | refused | barred | terminated | ended | reported; a line is <key>=<word>,<units>,<final>,<switch>,<unit>,<terms>
-and its word granted | free | exhausted | denied (units: the code) | unrated | booked (nothing asked). A dry run replies
+answer is <outcome> <charged> <balance> <lines>, of an event <paid> besides; balance: micros of main after it, less debt, or '-'; outcome is ok | refused | barred | terminated | ended | reported; a line is <key>=<word>,<units>,<final>,<switch>,<unit>,<terms>
+and its word granted | free | exhausted | restricted (the same, where final units redirect or restrict) | waiting (they are used up, nothing asked) | denied (units: the
+code) | unrated | booked (nothing asked). paid: for each line what paid it, as the ledger has it, joined by semicolons. A dry run replies
 `dry ` and JSON: { reply, entry, account, session }: the entry it would write, and the fields that would change.
 ]]
 -- @include words
@@ -49,13 +52,13 @@ and its word granted | free | exhausted | denied (units: the code) | unrated | b
 -- @include booking
 
 local account_key, session_key, due_key, journal_key, ended_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local request_type, number, content, deadline, at, now, account_id, subscriber, rev, currency, mark =
-  match(ARGV[1], '^([IUT]) (%d+) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
-local request_number, session_id, cause, opened, periods, dry = number, ARGV[2], ARGV[3], ARGV[5], ARGV[6], ARGV[7]
+local request_type, number, content, deadline, at, now, account_id, subscriber, rev, currency, mark, most_sessions =
+  match(ARGV[1], '^([IUTE]) (%d+) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)$')
+local request_number, session_id, cause, origin, periods, dry = number, ARGV[2], ARGV[3], ARGV[5], ARGV[6], ARGV[7]
 local silence_factor, default_validity, keep_closed, keep_marks, money_levels = match(ARGV[4], '^(%d+) (%d+) (%d+) (%d+) (%S+)$')
-assert(mark and money_levels and opened and periods and dry, 'arguments')
+assert(most_sessions and money_levels and origin and periods and dry, 'arguments')
 number, deadline, at, now = tonumber(number), tonumber(deadline), tonumber(at), tonumber(now)
-local answer_field = 'answer:' .. number % 5
+local answer_field, event_request = 'answer:' .. number % 5, request_type == 'E'
 
 -- A dry run may bring its own account and session.
 local given = dry ~= '' and dry ~= 'dry' and cjson.decode(dry)
@@ -73,7 +76,7 @@ local function all_of(key)
 end
 
 -- Read: the session.
-local lines, fields = {}, { 'state', answer_field }
+local lines, fields = {}, { 'state', answer_field, 'opened' }
 for i = 8, #ARGV do
   local key, used, asked, threshold, program = match(ARGV[i], '^(%S+) (%S+) (%S+) (%S+)\nnow (.*)$')
   local rows, more = find(program, '\n', 1, true), nil
@@ -90,8 +93,9 @@ for i = 8, #ARGV do
   fields[#fields + 1] = 'line:' .. key
 end
 local values = fields_of(session_key, fields)
-local state, first_answer = values[1] and read_state(values[1]), values[2]
-for i, line in ipairs(lines) do line.session = read_line(line.key, values[i + 2]) end
+local state, first_answer, opened = values[1] and read_state(values[1]), values[2], values[3]
+-- An event begins and ends with its request: nothing goes on from an earlier one of its name.
+for i, line in ipairs(lines) do line.session = read_line(line.key, not event_request and values[i + 3]) end
 
 -- Programs, once for each text. A term is what a line is charged by: a program, and where the price changes the time and the program from then on.
 local programs = {}
@@ -134,15 +138,17 @@ if state then
           words[i] = format('%s=granted,%d,0,%d,%s,%s', line.key, grant.granted, term.at or 0, term.a.unit, term.a.terms)
         end
       end
-      return format('old 0 0 ok %d %s', state.charged, concat(words, ';'))
+      return format('old 0 0 ok %d - %s', state.charged, concat(words, ';'))
     end
     if first_content ~= content then return 'mismatch 0 0 ' .. answer end
     if done == 'done' then return 'again 0 0 ' .. answer end
     resumed = true
   end
   if state.subscriber ~= subscriber then return 'other_subscriber' end
+  if state.status == 'event' and (request_type == 'U' or request_type == 'T') then return 'unknown_session' end
 end
 local open = state and state.status == 'open'
+if open and event_request then return 'session_open' end
 local marked
 if not state and #KEYS > 5 then
   for i = 5, #KEYS do
@@ -150,15 +156,15 @@ if not state and #KEYS > 5 then
     if found then
       local last, owner = match(found, '^(%d+) (.*)$')
       if owner == account_id then
-        if number <= tonumber(last) then return request_type == 'T' and 'old 0 0 ok 0 ' or 'old 0 0 ended 0 ' end
+        if number <= tonumber(last) then return request_type == 'T' and 'old 0 0 ok 0 - ' or 'old 0 0 ended 0 - ' end
         marked = tonumber(last)
       end
       break
     end
   end
 end
-local late = (state and not open and request_type ~= 'I') or marked ~= nil
-local unknown = not state and not marked and request_type ~= 'I'
+local late = not event_request and ((state and not open and request_type ~= 'I') or marked ~= nil)
+local unknown = not state and not marked and request_type ~= 'I' and not event_request
 if unknown and #KEYS == 5 then return 'unknown_session' end
 
 -- Read: the account.
@@ -171,7 +177,8 @@ if funds.rev ~= rev then
 end
 local clock = redis.call('TIME')
 local past = clock[1] * 1000 + floor(clock[2] / 1000) > deadline
-if past and (request_type == 'I' or resumed) then return 'expired' end
+if past and (request_type == 'I' or event_request or resumed) then return 'expired' end
+if request_type == 'I' and not open and most_sessions ~= '-' and funds.open >= most_sessions + 0 then return 'too_many_sessions' end
 if unknown then
   local unrated = {}
   for _, line in ipairs(lines) do if line.reported > 0 then unrated[#unrated + 1] = format('{"line":"%s","unrated":%d}', line.key, line.reported) end end
@@ -203,8 +210,9 @@ end
 local reopened = state.status ~= 'open' and not late and not resumed
 local reordered = not resumed and (number ~= state.number + 1)
 local all_lines = open and (request_type ~= 'U' or barred) -- whatever the session holds goes back
-local others = {}
-if all_lines then
+local others, pooled = {}, false
+for _, line in ipairs(lines) do pooled = pooled or line.session.pool ~= nil end
+if all_lines or (pooled and open) then -- a pool is one credit of several lines
   local named = {}
   for _, line in ipairs(lines) do named['line:' .. line.key] = true end
   local all = all_of(session_key)
@@ -243,7 +251,10 @@ local function note_term(term)
 end
 for _, line in ipairs(lines) do
   local time, program
-  if line.more then time, program = match(line.more, '\nnext (%d+) ([^\n]*)') end
+  if line.more then
+    time, program = match(line.more, '\nnext (%d+) ([^\n]*)')
+    line.life = match(line.more, '\nlife (%d+)')
+  end
   line.now = term_of(time and format('%s\n%s\n%s', line.program, time, program) or line.program)
   line.old = nil
   local s = line.session
@@ -529,7 +540,7 @@ if has_buckets then
     if units == 0 then return 0, 0 end
     start_life(bucket)
     post_bucket(book, bucket, -amount, 'usage:' .. program.service)
-    paid(line, bucket.id, units, amount)
+    paid(line, bucket.id, units, amount, not payer.whole and format(':%d:%d', payer.each, payer.takes)) -- a refund needs to know the steps
     return units, amount
   end
 
@@ -646,9 +657,10 @@ if has_switches then
   end
 end
 
+-- `whole`: all that it holds may pay, also beyond its own grant. Returns what is left of it, which nobody holds any more.
 -- Books what a line used: from its holds, then free funds, then as debt, each side of a tariff switch by its own program. All its holds end.
 -- Semantics.md sections 6 and 8.
-local function report(line)
+local function report(line, whole)
   local s, term = line.session, line.old
   s.used = s.used + line.reported
   local before, after = line.reported, 0
@@ -689,7 +701,7 @@ local function report(line)
         rest = dear
       end
       -- The holds are for what was granted: what is used beyond it is paid like any other usage.
-      local beyond = max(0, rest - granted)
+      local beyond = whole and 0 or max(0, rest - granted)
       rest, granted = rest - beyond, granted - (rest - beyond)
       if has_buckets then rest = draw_held(line, program, program.before, rest, pool) end
       if rest > 0 and program.rate then
@@ -738,6 +750,51 @@ local function report(line)
   end
   booked_until = nil
   line.unpaid = unpaid -- nobody to pay for it: shown in the ledger, nothing owed
+  return pool
+end
+
+-- The same of a member of a pool: it may take what the others hold, and what it leaves of its own stays for them when it goes. RFC 8506 section 5.1.2.
+local function report_member(line)
+  local s, own, heirs = line.session, nil, {}
+  own = s.money
+  for i = 2, #s.cash, 2 do own = own + s.cash[i] end
+  local function gather(member)
+    if member == s or member.pool ~= s.pool or member.granted == 0 then return end
+    heirs[#heirs + 1] = member
+    s.money, member.money = s.money + member.money, 0
+    local cash = {}
+    for _, list in ipairs({ s.cash, member.cash }) do
+      for i = 1, #list, 2 do
+        local place
+        for j = 1, #cash, 2 do if cash[j] == list[i] then place = j + 1 end end
+        if place then cash[place] = cash[place] + list[i + 1]
+        else cash[#cash + 1], cash[#cash + 2] = list[i], list[i + 1] end
+      end
+    end
+    s.cash, member.cash = cash, NONE
+  end
+  for _, other in ipairs(lines) do if not other.booked then gather(other.session) end end
+  for _, other in ipairs(others) do gather(other) end
+  local had = s.money
+  for i = 2, #s.cash, 2 do had = had + s.cash[i] end
+  local left = report(line, true)
+  local heir = heirs[1]
+  if not heir then return end
+  local rest = left.money
+  for i = 2, #left.cash, 2 do rest = rest + left.cash[i] end
+  -- Its own part is decided anew where it goes on.
+  if line.asked ~= '-' then rest = rest - max(0, own - (had - rest)) end
+  heir.money = min(rest, left.money)
+  funds.held, rest = funds.held + heir.money, rest - heir.money
+  for i = 1, #left.cash, 2 do
+    local bucket = book.by_id[left.cash[i]]
+    local amount = min(rest, left.cash[i + 1], bucket.left - bucket.held)
+    if amount > 0 then
+      if heir.cash == NONE then heir.cash = {} end
+      heir.cash[#heir.cash + 1], heir.cash[#heir.cash + 2] = left.cash[i], amount
+      bucket.held, rest = bucket.held + amount, rest - amount
+    end
+  end
 end
 
 -- What up to `count` units would hold: buckets in draw order, then what the rate's next units cost. `from`: of a tariff switch, the side that begins then.
@@ -867,6 +924,12 @@ local function nothing_left(line)
   return nothing
 end
 
+-- Seconds for which the service is redirected or restricted when its funds end; nil: it is not.
+local function restricted_for(program)
+  if not find(program.terms, ',re[ds][it]') then return nil end
+  return match(program.terms, '^%d+,%d+,redirect.*,while=(%d+)') or match(program.terms, '^%d+,%d+,restrict.*,while=(%d+)')
+end
+
 local function pays(term) return term.a.kind == 'pay' or (term.a.kind == 'free' and term.b ~= nil and term.b.kind == 'pay') end
 
 -- Thousandths of units a second that a line uses, measured from report to report where the size of grants follows it. What was measured before counts as
@@ -899,6 +962,7 @@ end
 -- How many units to try for: what is asked, and the quota of the program. With a target the size follows the pace that was measured; where funds do not
 -- cover the largest grant, no more than the line's share of them, in whole steps: the rest of one costs nothing more.
 local function wanted_units(line)
+  if event_request then return tonumber(line.asked) end
   local s, program = line.session, line.now.a
   local size, least, most, target = match(program.quota, '^(%d+),(%d+),(%d+),(%d+)$')
   size, least, most, target = size + 0, least + 0, most + 0, target + 0
@@ -923,15 +987,17 @@ end
 for _, line in ipairs(lines) do
   local s = line.session
   if resumed then line.reported, line.unsplit, line.before, line.after, line.indeterminate = 0, 0, 0, 0, 0 end
-  if s.used + line.reported > MOST[line.now.a.unit] then return 'too_large ' .. line.key end
+  if s.used + line.reported + (event_request and tonumber(line.asked) or 0) > MOST[line.now.a.unit] then return 'too_large ' .. line.key end
   line.program_before = s.program
   line.stale = number < s.by
-  line.rest = line.threshold and not line.stale and max(0, s.granted - line.reported) or 0
+  line.rest = (line.threshold or s.pool) and not line.stale and max(0, s.granted - line.reported) or 0
+  line.granted_before = s.granted
   if line.old.a.rate then line.from = run_of(s, line.old.a.rate).n end
   if s.granted > 0 and s.since > 0 and not line.stale and not resumed then measure(line) end
   if line.reported > 0 or holds_something(s) then
-    report(line)
+    if s.pool and open then report_member(line) else report(line) end
   end
+  line.booked = true
 end
 if all_lines then for _, line in ipairs(others) do release(book, line) end end
 repay(book)
@@ -960,7 +1026,9 @@ for _, line in ipairs(lines) do
     elseif s.granted > 0 then line.word, line.units = 'granted', s.granted end
   else
     s.granted, s.by = 0, number
-    if granting and line.asked == '-' then s.ends = 0
+    if granting and line.asked == '-' then
+      s.ends = 0
+      if s.told and restricted_for(program) then line.word = 'waiting' end
     elseif granting and program.kind == 'deny' then line.word, line.units = 'denied', program.code
     elseif granting and program.kind == 'unrated' then line.word = 'unrated'
     elseif granting and program.kind == 'free' and program.code ~= '0' then line.word, line.units = 'denied', program.code
@@ -969,11 +1037,16 @@ for _, line in ipairs(lines) do
       local wanted = wanted_units(line)
       if pays(term) then
         local units = hold(line, term, line.rest + wanted) - line.rest
-        if units > 0 then
+        if event_request and units < wanted then
+          unhold(s)
+          line.word = 'exhausted'
+        elseif units > 0 then
           line.word, line.units, s.granted = 'granted', units, units
         else
           unhold(s)
-          line.word = 'exhausted'
+          -- Once it is restricted and there is still nothing, the offer decides whether it stays so.
+          local again = s.told and line.granted_before == 0
+          line.word = restricted_for(program) and not (again and not find(program.terms, ',repeat=1', 1, true)) and 'restricted' or 'exhausted'
         end
       else
         line.word, line.units = 'free', max(0, min(wanted, MOST[program.unit] - s.used))
@@ -982,9 +1055,13 @@ for _, line in ipairs(lines) do
     end
   end
   if s.granted > 0 then
-    s.program, s.ends = term.id, now + silence_factor * program.validity * 1000
+    local validity = (tonumber(line.life) or program.validity) * 1000
+    s.program, s.ends, s.pool = term.id, now + silence_factor * validity, match(program.terms, ',pool=(%d+)')
     if not line.stale then s.since = match(program.quota, '(%d+)$') ~= '0' and now or 0 end
-    most_validity = max(most_validity, program.validity * 1000)
+    most_validity = max(most_validity, validity)
+  else
+    s.pool = nil
+    if line.word == 'waiting' or line.word == 'restricted' then most_validity = max(most_validity, restricted_for(program) * 1000) end
   end
   -- Usage that no rule prices is told, also where nothing more is asked.
   if line.word == 'booked' and line.reported > 0 and line.old.a.kind == 'unrated' then line.word = 'unrated' end
@@ -992,17 +1069,38 @@ for _, line in ipairs(lines) do
     failed = failed + 1
   end
 end
-for _, line in ipairs(lines) do
-  if line.word == 'granted' and pays(line.now) then line.final = nothing_left(line) end
+if event_request and failed > 0 then
+  -- All or none: as if nothing had been tried.
+  for _, line in ipairs(lines) do if line.word == 'granted' then unhold(line.session) end end
+  for _, counter in pairs(book.counters) do counter.changed = nil end
+  book.changed, first_used = {}, false
+elseif event_request then
+  for _, line in ipairs(lines) do
+    if line.word == 'granted' or line.word == 'free' then
+      line.reported, line.unsplit, line.old = line.units, line.units, line.now
+      if line.now.a.rate then line.from = 0 end
+      report(line)
+      line.session.granted = 0
+    end
+  end
+else
+  for _, line in ipairs(lines) do
+    if line.word == 'granted' and pays(line.now) then line.final = nothing_left(line) end
+    if not line.stale then
+      local told = line.word == 'exhausted' or line.word == 'restricted' or line.word == 'waiting'
+      if line.final then told = not find(line.now.a.terms, '^%d+,%d+,none') end
+      line.session.told = told
+    end
+  end
 end
 
 local outcome = 'ok'
 if late then outcome = 'ended'
 elseif barred and request_type ~= 'T' then outcome = no_service
 elseif past and request_type ~= 'T' then outcome = 'reported'
-elseif request_type == 'I' and failed > 0 and failed == #lines then outcome = 'refused'
+elseif request_type == 'I' and failed > 0 and failed == #lines or event_request and failed > 0 then outcome = 'refused'
 end
-local closing = outcome == no_service or outcome == 'refused' or (request_type == 'T' and not late)
+local closing = outcome == no_service or outcome == 'refused' or event_request or (request_type == 'T' and not late)
 if closing and not late then
   for _, line in ipairs(lines) do release(book, line.session) end
 end
@@ -1011,9 +1109,11 @@ for i, line in ipairs(lines) do
   local s, text = line.session, nil
   local now_program = line.now.a
   if line.word == 'granted' or line.word == 'free' then
-    text = format('%s=%s,%d,%d,%d,%s,%s', line.key, line.word, line.units, line.final and 1 or 0, line.now.at or 0, now_program.unit, now_program.terms)
-  elseif line.word == 'exhausted' then
-    text = format('%s=exhausted,0,0,0,%s,%s', line.key, now_program.unit, now_program.terms)
+    local terms = now_program.terms
+    if line.life then terms = line.life .. match(terms, '^%d+(.*)$') end
+    text = format('%s=%s,%d,%d,%d,%s,%s', line.key, line.word, line.units, line.final and 1 or 0, line.now.at or 0, now_program.unit, terms)
+  elseif line.word == 'exhausted' or line.word == 'restricted' or line.word == 'waiting' then
+    text = format('%s=%s,0,0,0,%s,%s', line.key, line.word, now_program.unit, now_program.terms)
   else
     text = format('%s=%s,%s,0', line.key, line.word, line.units)
   end
@@ -1045,7 +1145,12 @@ for i, line in ipairs(lines) do
   notes[i] = format('{"line":"%s","rule":"%s","program":"%s","rate":"%s","used":%d,"total":%d,"run":%d,"is":"%s","granted":%d,"held":%d%s}',
     line.key, program.rule, term.id, rate, line.reported, s.used, run, line.word, s.granted, s.money, concat(more))
 end
-local answer = format('%s %d %s', outcome, state.charged, concat(words, ';'))
+local answer = format('%s %d %d %s', outcome, state.charged, funds.money - funds.debt, concat(words, ';'))
+if event_request then
+  local paid_by = {}
+  for i, line in ipairs(lines) do paid_by[i] = line.paid and concat(line.paid, ',') or '' end
+  answer = format('%s %s', answer, concat(paid_by, ';'))
+end
 if not resumed then note_answered(state, number) end
 local nothing_to_keep = outcome == 'refused' or (outcome == no_service and request_type == 'I')
 if nothing_to_keep and not open then
@@ -1055,7 +1160,7 @@ else
 end
 local member, was_armed = 'session ' .. account_id .. ' ' .. session_id, state.armed
 if closing then
-  state.status, state.armed = 'closed', 0
+  state.status, state.armed = event_request and 'event' or 'closed', 0
 elseif not late then
   state.status = 'open'
   if request_type == 'I' then state.silence = 0 end
@@ -1106,7 +1211,9 @@ if not nothing_to_keep then
   if not kept or number >= kept then
     out[#out + 1], out[#out + 2] = answer_field, format('%s %s %s %s', request_number, content, outcome == 'reported' and 'reported' or 'done', answer)
   end
-  if request_type == 'I' then out[#out + 1], out[#out + 2] = 'opened', opened end
+  local began = opened and not reopened and match(opened, '^%d+') or now
+  local opened_now = format('%d %s', began, origin)
+  if opened_now ~= opened and (request_type == 'I' or event_request or not late) then out[#out + 1], out[#out + 2] = 'opened', opened_now end
 end
 local bucket_names = {}
 for i, bucket in ipairs(book.order) do bucket_names[i] = format('"%s":"%s"', bucket.id, bucket.name) end
@@ -1134,9 +1241,11 @@ for _, bucket in ipairs(begun) do redis.call('ZADD', due_key, bucket.ends, 'buck
 if not nothing_to_keep then
   redis.call('HSET', session_key, unpack(session_out))
   if closing or late then
-    if closing or marked then redis.call('PEXPIRE', session_key, keep_closed) end
-    redis.call('HSET', ended_key, mark, format('%d %s', state.number, account_id))
-    redis.call('PEXPIRE', ended_key, keep_marks, 'NX')
+    if closing or marked then redis.call('PEXPIRE', session_key, event_request and keep_marks or keep_closed) end
+    if not event_request then
+      redis.call('HSET', ended_key, mark, format('%d %s', state.number, account_id))
+      redis.call('PEXPIRE', ended_key, keep_marks, 'NX')
+    end
     if closing then redis.call('ZREM', due_key, member) end
   else
     if reopened then redis.call('PERSIST', session_key) end

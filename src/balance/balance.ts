@@ -10,7 +10,8 @@ import { StoreDefectError, type Store } from './store.js'
 import type { Extras } from './types.js'
 
 export interface ChargeRequest {
-  readonly type: 'I' | 'U' | 'T'
+  /** `E`: an event; its lines ask for exactly so many units, which are debited at once, all of them or none. */
+  readonly type: 'I' | 'U' | 'T' | 'E'
   readonly number: number
   /** What the request asks and reports, hashed: a repeat with other content is told apart. */
   readonly content: string
@@ -29,6 +30,11 @@ export interface ChargeRequest {
   /** JSON members for the ledger entry. */
   readonly cause: string
   readonly originHost: string
+  readonly originRealm: string
+  /** Origin-Host of the peer that it came over. */
+  readonly via: string
+  /** Open sessions that the account may have; undefined: any number. */
+  readonly mostSessions?: number | undefined
   readonly lines: readonly ChargeLine[]
   /** Of the counters that the lines' programs name: the period of `at`, and the account's own limit. */
   readonly counters: readonly CounterPeriod[]
@@ -50,6 +56,8 @@ export interface ChargeLine {
   readonly next?: TimedProgram | undefined
   /** The one that applied before a time, for seconds without a grant that reach back. */
   readonly prev?: TimedProgram | undefined
+  /** Validity-Time of a grant instead of the program's, seconds. */
+  readonly life?: number | undefined
   /** JSON members for the ledger, or ''. */
   readonly facts: string
 }
@@ -97,23 +105,21 @@ export type LineOutcome =
       readonly is: 'granted' | 'free'
       readonly units: Units
       readonly final: boolean
-      readonly terms: Terms
+      /** What it was given with. */
+      readonly unit: UnitType
+      readonly terms: string
       /** Another price may hold from then on, within the grant. */
       readonly switchAt?: Millis | undefined
     }
-  | { readonly line: string; readonly is: 'exhausted'; readonly terms: Terms }
+  /** `restricted`, `waiting`: nothing is granted, and final units redirect or restrict; asked for more, or not. */
+  | {
+      readonly line: string
+      readonly is: 'exhausted' | 'restricted' | 'waiting'
+      readonly unit: UnitType
+      readonly terms: string
+    }
   | { readonly line: string; readonly is: 'denied'; readonly code: number }
   | { readonly line: string; readonly is: 'unrated' | 'booked' }
-
-/** What a grant was given with; kept with the answer, so that a repeat is the same after a reload. */
-export interface Terms {
-  readonly unit: UnitType
-  /** Validity-Time, seconds. */
-  readonly validity: number
-  /** Percent of the grant; 0: none. */
-  readonly threshold: number
-  readonly finalAction: string
-}
 
 export interface ChargeAnswer {
   /** `reordered`: not the number after the last. `again`: the first answer. `old`: a repeat whose answer is no longer kept. */
@@ -125,14 +131,21 @@ export interface ChargeAnswer {
   readonly overrun: Micros
   /** Of the session so far. */
   readonly charged: Micros
+  /** Of main after the request, what is held included, less debt; undefined: not kept with an old answer. */
+  readonly balance: Micros | undefined
   readonly lines: readonly LineOutcome[]
+  /** Of an event: by line, what paid it, in the ledger's words. */
+  readonly paid: readonly string[]
 }
 
 export type ChargeOutcome =
   | { readonly status: 'answered'; readonly answer: ChargeAnswer }
   | { readonly status: 'moved'; readonly profile: Profile }
   | { readonly status: 'other_account'; readonly account: string }
-  | { readonly status: 'unknown_session' | 'other_subscriber' | 'no_account' | 'expired' }
+  | {
+      readonly status:
+        'unknown_session' | 'other_subscriber' | 'no_account' | 'expired' | 'too_many_sessions' | 'session_open'
+    }
   | { readonly status: 'too_large'; readonly line: string }
 
 /** What rating must know of an account; `rev` changes with it, and charge.lua compares. */
@@ -251,11 +264,11 @@ export class Balance {
     const keys = args.length
     args.push(
       `${request.type} ${request.number} ${request.content} ${this.store.storeTime(request.deadline)} ${request.at} ${now} ` +
-        `${account} ${request.subscriber} ${request.rev} ${request.currency} ${shortName(sessionId)}`,
+        `${account} ${request.subscriber} ${request.rev} ${request.currency} ${shortName(sessionId)} ${request.mostSessions ?? '-'}`,
       sessionId,
       request.cause,
       `${this.times} ${request.lowBalance.length === 0 ? '-' : request.lowBalance.join('.')}`,
-      request.type === 'I' ? `${now} ${request.originHost}` : '',
+      `${request.originHost} ${request.originRealm} ${request.via}`,
       request.counters.map(periodText).join(';'),
       dry,
     )
@@ -300,13 +313,14 @@ const never = 9_007_199_254_740_991
 const periodText = ({ name, start, end, limit }: CounterPeriod): string =>
   `${name} ${start} ${end === Infinity ? never : end} ${limit === 'default' ? '=' : (limit ?? '-')}`
 
-function lineText({ key, used, asked, threshold, now, next, prev, facts }: ChargeLine): string {
+function lineText({ key, used, asked, threshold, now, next, prev, life, facts }: ChargeLine): string {
   const { unsplit, before, after, indeterminate } = used
   const split = before !== 0n || after !== 0n || indeterminate !== 0n
   const amount = split ? `${unsplit},${before},${after},${indeterminate}` : String(unsplit)
   let text = `${key} ${amount} ${asked === 'any' ? '*' : (asked ?? '-')} ${threshold ? 'threshold' : '-'}\nnow ${now}`
   if (next) text += `\nnext ${next.at} ${next.program}`
   if (prev) text += `\nprev ${prev.at} ${prev.program}`
+  if (life !== undefined) text += `\nlife ${life}`
   if (facts !== '') text += `\nfacts ${facts}`
   return text
 }
@@ -335,6 +349,8 @@ export function readOutcome(reply: string): ChargeOutcome {
     case 'other_subscriber':
     case 'no_account':
     case 'expired':
+    case 'too_many_sessions':
+    case 'session_open':
       return { status: word }
     default:
       throw new StoreDefectError(`charge: ${reply}`)
@@ -342,11 +358,13 @@ export function readOutcome(reply: string): ChargeOutcome {
 }
 
 function readAnswer(how: ChargeAnswer['how'], text: string): ChargeAnswer {
-  const [cost, overrun, outcome, charged, lines = ''] = text.split(' ') as [
+  const [cost, overrun, outcome, charged, balance, lines = '', paid = ''] = text.split(' ') as [
     string,
     string,
     ChargeAnswer['outcome'],
     string,
+    string,
+    string?,
     string?,
   ]
   return {
@@ -355,6 +373,8 @@ function readAnswer(how: ChargeAnswer['how'], text: string): ChargeAnswer {
     cost: BigInt(cost) as Micros,
     overrun: BigInt(overrun) as Micros,
     charged: BigInt(charged) as Micros,
+    balance: balance === '-' ? undefined : (BigInt(balance) as Micros),
+    paid: paid === '' ? [] : paid.split(';'),
     lines: lines === '' ? [] : lines.split(';').map(readLine),
   }
 }
@@ -362,13 +382,7 @@ function readAnswer(how: ChargeAnswer['how'], text: string): ChargeAnswer {
 function readLine(text: string): LineOutcome {
   const equals = text.indexOf('=')
   const line = text.slice(0, equals)
-  const [is, units, final, switchAt, unit, validity, threshold, finalAction] = text.slice(equals + 1).split(',')
-  const terms = (): Terms => ({
-    unit: unit as UnitType,
-    validity: Number(validity),
-    threshold: Number(threshold),
-    finalAction: finalAction!,
-  })
+  const [is, units, final, switchAt, unit, ...terms] = text.slice(equals + 1).split(',')
   switch (is) {
     case 'granted':
     case 'free':
@@ -377,11 +391,14 @@ function readLine(text: string): LineOutcome {
         is,
         units: BigInt(units!) as Units,
         final: final === '1',
-        terms: terms(),
+        unit: unit as UnitType,
+        terms: terms.join(','),
         switchAt: switchAt === '0' ? undefined : Number(switchAt),
       }
     case 'exhausted':
-      return { line, is, terms: terms() }
+    case 'restricted':
+    case 'waiting':
+      return { line, is, unit: unit as UnitType, terms: terms.join(',') }
     case 'denied':
       return { line, is, code: Number(units) }
     case 'unrated':

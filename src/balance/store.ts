@@ -41,7 +41,7 @@ export interface StoreAddress {
 const commandTimeoutMs = 1000
 
 /** Of the lines of accounts and sessions (lua/include): another one cannot be read. */
-const layout = '2'
+const layout = '3'
 
 type ClientOptions = Omit<RedisOptions, 'replyMapping'>
 

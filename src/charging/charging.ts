@@ -3,7 +3,7 @@
  * a charging program for each line, and makes one charging call for all of them.
  */
 import { hash32 } from '../balance/keys.js'
-import type { Balance, ChargeAnswer, ChargeOutcome, LineOutcome, Terms } from '../balance/balance.js'
+import type { Balance, ChargeAnswer, ChargeOutcome, LineOutcome, Profile } from '../balance/balance.js'
 import type { Identities, Owner, Subscriber } from '../balance/identities.js'
 import { BalanceUnavailableError } from '../balance/store.js'
 import type { Identity } from '../balance/types.js'
@@ -13,10 +13,12 @@ import type { Catalog, Service } from '../rating/catalog.js'
 import { findService } from '../rating/match.js'
 import type { Program } from '../rating/program.js'
 import { unitTypes, type Micros, type Millis, type UnitType } from '../units.js'
+import { readTerms } from '../rating/terms.js'
 import { prepareLines } from './lines.js'
 
 export type { Identity } from '../balance/types.js'
-export type { LineOutcome, Terms } from '../balance/balance.js'
+export type { LineOutcome } from '../balance/balance.js'
+export { readTerms, type GrantTerms } from '../rating/terms.js'
 
 export type RequestType = 'initial' | 'update' | 'terminate' | 'event'
 
@@ -64,8 +66,8 @@ export interface RequestFacts {
   readonly direction: 'originating' | 'terminating' | undefined
   /** To how many a message goes; absent: to none that is named. */
   readonly recipients?: number | undefined
-  /** 3GPP-Charging-Id, hexadecimal. */
-  readonly chargingId?: string | undefined
+  /** 3GPP-Charging-Id: what the gateway's own records call the bearer. */
+  readonly chargingId?: number | undefined
 }
 
 /** One quota: what was used of it, and what is asked. */
@@ -105,12 +107,24 @@ export type CreditOutcome =
       readonly lines: readonly LineOutcome[]
       /** Of the account: of money that is granted. */
       readonly currency: string
+      readonly money: ToldMoney
     }
   /** Every line of a CCR-I failed: no session. The first one says why. */
   | { readonly status: 'refused'; readonly how: string; readonly lines: readonly LineOutcome[] }
   /** `ended`: the session has ended; what was used is charged late. `busy`: nothing new was held, ask again. */
   | { readonly status: 'barred' | 'terminated' | 'ended' | 'busy'; readonly how: string }
-  | { readonly status: 'unknown_session' | 'unknown_subscriber' | 'no_identity' | 'unknown_service' | 'not_served' }
+  | {
+      readonly status:
+        | 'unknown_session'
+        | 'unknown_subscriber'
+        | 'no_identity'
+        | 'unknown_service'
+        | 'not_served'
+        /** Of the account, by its offers. */
+        | 'too_many_sessions'
+        /** An event with the Session-Id of an open session. */
+        | 'session_open'
+    }
   /** Identities of two accounts; the known identity of somebody else in a session. Indexes into `identities`. */
   | { readonly status: 'contradicting_identities'; readonly identities: readonly [number, number] }
   | { readonly status: 'other_subscriber'; readonly identity: number }
@@ -145,9 +159,19 @@ export interface EventLine {
   /** The rule says `free`. */
   readonly free: boolean
   /** What the gateway is told beside the units; undefined where nobody rated the line. */
-  readonly terms: Terms | undefined
+  readonly terms: string | undefined
   /** Refund-Information of a debit. */
   readonly refund: Buffer | undefined
+}
+
+/** What an answer may tell of money. */
+export interface ToldMoney {
+  /** What the session costs so far, what is held not included; undefined: not to be told. */
+  readonly cost: Micros | undefined
+  /** Of main, what is held included, less debt; undefined: not to be told, or no longer known. */
+  readonly balance: Micros | undefined
+  /** Whether it is below the first of the catalog's `lowBalance`. */
+  readonly low: boolean
 }
 
 /** What is counted of charging; telemetry implements it. Offers are those of the catalog. */
@@ -295,11 +319,14 @@ export class ChargingFunction {
       const { outcome, programs } = await this.call(subscriber, request, catalog, service, deadline, searchEnded)
       switch (outcome.status) {
         case 'answered':
-          return this.answered(request, subscriber, outcome, programs)
+          return this.answered(request, subscriber, outcome, programs, { catalog, service })
         case 'expired':
           return { status: 'busy', how: 'late' }
         case 'too_large':
           return outcome
+        case 'too_many_sessions':
+        case 'session_open':
+          return { status: outcome.status }
         case 'moved': {
           identities.moved(subscriber.account, outcome.profile)
           if (outcome.profile.subscribers.has(subscriber.number) || elsewhere) {
@@ -361,7 +388,7 @@ export class ChargingFunction {
     const at = skew <= timestampToleranceMs ? request.eventTime! : now
     const { facts } = request
     const context = { catalog, service, profile, subscriber: number, facts, at, silence: config.silence }
-    const prepared = prepareLines(context, request.lines, request.profile.requestedUnits === 'bound')
+    const prepared = prepareLines(context, request.lines, request.profile)
     for (const program of prepared.named) descriptions.note(program)
     let content: string = request.type
     for (const { type, value } of request.identities) content += `|${type}${value}`
@@ -388,6 +415,9 @@ export class ChargingFunction {
         `"kind":"charge","session":${JSON.stringify(request.sessionId)},"number":${request.number},"type":"${request.type}",` +
         `"host":${JSON.stringify(request.originHost)},"subscriber":"${number}","service":"${service.name}","catalog":"${catalog.version}"${noted}`,
       originHost: request.originHost,
+      originRealm: request.originRealm ?? '-',
+      via: request.via ?? request.originHost,
+      mostSessions: request.type === 'initial' ? mostSessions(catalog, profile, number) : undefined,
       lines: prepared.lines,
       counters: prepared.counters,
       lowBalance: catalog.lowBalance,
@@ -401,9 +431,10 @@ export class ChargingFunction {
     subscriber: Subscriber,
     { answer }: Extract<ChargeOutcome, { status: 'answered' }>,
     programs: readonly Program[],
+    { catalog, service }: { readonly catalog: Catalog; readonly service: Service },
   ): CreditOutcome {
     const { config, hints, metrics } = this.parts
-    const { how, outcome, lines } = answer
+    const { how, outcome, lines, charged, balance } = answer
     if (how === 'again' || how === 'old') metrics.duplicate()
     else if (how === 'mismatch') metrics.duplicateMismatch()
     else {
@@ -412,13 +443,26 @@ export class ChargingFunction {
       hints.entry(subscriber.account)
       let validity = 0
       for (const line of lines)
-        if ('terms' in line) validity = validity === 0 ? line.terms.validity : Math.min(validity, line.terms.validity)
+        if ('units' in line) {
+          const terms = readTerms(line.terms)
+          validity = validity === 0 ? terms.validity : Math.min(validity, terms.validity)
+        }
       const holdMs = validity === 0 ? config.defaultValidityMs : validity * 1000
       if (request.type !== 'terminate') hints.due(subscriber.account, request.arrival + config.silence * holdMs)
     }
     switch (outcome) {
       case 'ok':
-        return { status: 'answered', how, lines, currency: subscriber.profile.currency }
+        return {
+          status: 'answered',
+          how,
+          lines,
+          currency: subscriber.profile.currency,
+          money: {
+            cost: service.inform.has('cost') ? charged : undefined,
+            balance: service.inform.has('balance') ? balance : undefined,
+            low: balance !== undefined && catalog.lowBalance.length > 0 && balance < catalog.lowBalance[0]!,
+          },
+        }
       case 'refused':
         return { status: 'refused', how, lines }
       case 'barred':
@@ -457,6 +501,16 @@ export class ChargingFunction {
     this.parts.metrics.unknownSession()
     return { status: 'unknown_session' }
   }
+}
+
+/** Of its offers, the one that allows most; undefined: none says. */
+function mostSessions({ offers }: Catalog, profile: Profile, subscriber: string): number | undefined {
+  let most: number | undefined
+  for (const { offer, subscriber: whose } of profile.subscriptions) {
+    const allowed = whose === '0' || whose === subscriber ? offers.get(offer)?.sessions : undefined
+    if (allowed !== undefined) most = Math.max(most ?? 0, allowed)
+  }
+  return most
 }
 
 /** `payg#3` → `payg`; no rule matched: `none`. */

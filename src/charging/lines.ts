@@ -5,6 +5,8 @@
  */
 import type { ChargeLine, CounterPeriod, Profile, UsedUnits } from '../balance/balance.js'
 import { limitOf } from '../balance/extras.js'
+import { hash32 } from '../balance/keys.js'
+import type { PeerProfile } from '../config/config.js'
 import { currencyNumber } from '../currency.js'
 import { periodOf, type Period } from '../rating/calendar.js'
 import type { Catalog, Counter, Match, Service } from '../rating/catalog.js'
@@ -38,8 +40,15 @@ export interface PreparedLines {
 
 const nothingUsed: UsedUnits = { unsplit: 0n, before: 0n, after: 0n, indeterminate: 0n }
 
-/** @param bounded whether the amount in Requested-Service-Unit bounds the grant (the peer's profile) */
-export function prepareLines(context: LineContext, requested: readonly LineRequest[], bounded: boolean): PreparedLines {
+/** What of the peer's profile changes lines. */
+export type LineProfile = Pick<PeerProfile, 'requestedUnits' | 'tariffSwitch'>
+
+export function prepareLines(
+  context: LineContext,
+  requested: readonly LineRequest[],
+  { requestedUnits, tariffSwitch }: LineProfile,
+): PreparedLines {
+  const bounded = requestedUnits === 'bound'
   const { profile, subscriber } = context
   const subject = subjectOf(profile, subscriber)
   const lines: ChargeLine[] = []
@@ -53,7 +62,10 @@ export function prepareLines(context: LineContext, requested: readonly LineReque
     const asked = line.requested?.[unit]
     const unservable = line.requested !== undefined && (foreign || (asked === undefined && asksOther(line.requested)))
     const used = foreign && unit === 'money' ? nothingUsed : (line.used[unit] ?? nothingUsed)
-    const next = line.requested !== undefined && !unservable ? nextOf(context, subject, line, match) : undefined
+    const change = line.requested !== undefined && !unservable ? nextOf(context, subject, line, match) : undefined
+    // Who knows no tariff switch reports before it.
+    const next = tariffSwitch === 'announce' ? change : undefined
+    const life = next === change ? undefined : lifeUntil(change!.at, context.at, program.validity, line.key)
     const prev = used.unsplit > 0n && unit === 'seconds' ? prevOf(context, subject, line, match, used) : undefined
     lines.push({
       key: line.key,
@@ -63,6 +75,7 @@ export function prepareLines(context: LineContext, requested: readonly LineReque
       now: unservable ? unratedText(program) : program.text,
       next: next && { at: next.at, program: next.program.text },
       prev: prev && { at: prev.at, program: prev.program.text },
+      life,
       facts: match.facts,
     })
     programs.push(program)
@@ -71,6 +84,17 @@ export function prepareLines(context: LineContext, requested: readonly LineReque
     if (prev) named.push(prev.program)
   }
   return { lines, programs, named, counters: countersOf(context, subject, named) }
+}
+
+/** Seconds before a switch in which those who are to report before it do so, that not all of them do at once. */
+const spreadSeconds = 60
+
+/** Validity-Time that ends at a switch or up to `spreadSeconds` before it (3GPP TS 32.299 section 6.3.7.2); the same for the same request. */
+function lifeUntil(switchAt: Millis, at: Millis, validity: number, key: string): number | undefined {
+  const left = Math.floor((switchAt - at) / 1000)
+  const spread = Math.min(spreadSeconds, Math.floor(left / 10))
+  const life = Math.max(1, left - (hash32(`${at} ${key}`) % (spread + 1)))
+  return life < validity ? life : undefined
 }
 
 interface TimedMatch {

@@ -14,7 +14,8 @@ import { newBuckets } from '../rating/match.js'
 import type { Program } from '../rating/program.js'
 import { lineLimit, type Micros, type Millis } from '../units.js'
 import type { LineRequest, RequestFacts, SplitAmount, UnitAmounts, UsedAmounts } from './charging.js'
-import { prepareLines } from './lines.js'
+import { readTerms } from '../rating/terms.js'
+import { prepareLines, type LineProfile } from './lines.js'
 
 /** Usage of one line in one session. */
 export interface QuotedUse {
@@ -252,7 +253,7 @@ class QuotedSession {
     }
     const { facts } = use
     const context = { catalog, service, profile, subscriber: whose.subscriber, facts, at, silence: config.silence }
-    const prepared = prepareLines(context, type === 'T' ? [] : [line], true)
+    const prepared = prepareLines(context, type === 'T' ? [] : [line], quoteProfile)
     for (const program of prepared.named) this.programs.set(program.id, program)
     const quote = await balance.quote(
       {
@@ -269,7 +270,7 @@ class QuotedSession {
         deadline: Date.now() + quotePatienceMs,
         deadlineMonotonic: this.clock.monotonic() + quotePatienceMs,
         cause: `"kind":"quote","number":${this.number - 1},"service":"${service.name}","catalog":"${catalog.version}"`,
-        originHost: 'quote',
+        ...{ originHost: 'quote', originRealm: 'quote', via: 'quote' },
         lines: prepared.lines.map(each => ({ ...each, now: unbounded(each.now, service) })),
         counters: prepared.counters,
         lowBalance: catalog.lowBalance,
@@ -300,17 +301,21 @@ class QuotedSession {
     if (!line) return refused(undefined)
     if (line.is === 'granted' || line.is === 'free') {
       const { units: granted, terms, switchAt } = line
-      return { granted, refusal: undefined, switchAt, validity: terms.validity }
+      return { granted, refusal: undefined, switchAt, validity: readTerms(terms).validity }
     }
     return refused(refusalOf(line))
   }
 }
+
+/** Whoever asks here is told of switches, and may ask for any amount. */
+const quoteProfile: LineProfile = { requestedUnits: 'bound', tariffSwitch: 'announce' }
 
 const refusalOf = (line: LineOutcome): string | undefined => {
   switch (line.is) {
     case 'denied':
       return String(line.code)
     case 'exhausted':
+    case 'restricted':
       return '4012'
     case 'unrated':
       return '5031'

@@ -1,31 +1,34 @@
 /**
  * The Credit-Control-Answer: outcomes become Result-Codes here, and nowhere else. RFC 8506 section 3.2, TS 32.299 section 6.4.3.
  */
-import type { CreditOutcome, LineOutcome, Terms } from '../charging/charging.js'
-import type { ChargingConfig } from '../config/config.js'
+import { readTerms, type CreditOutcome, type LineOutcome, type ToldMoney } from '../charging/charging.js'
+import type { ChargingConfig, PeerProfile } from '../config/config.js'
 import type { Answer } from '../diameter/application.js'
 import { ResultCode } from '../diameter/errors.js'
 import type { Writer } from '../diameter/writer.js'
-import type { UnitType } from '../units.js'
 import type { ReadCcr } from './ccr.js'
+import {
+  isGrant,
+  writeFinalUnits,
+  writeGrant,
+  writeKey,
+  writeMoney,
+  writePool,
+  writeReporting,
+  writeValidity,
+  type LineStyle,
+} from './line-answer.js'
 
 const vendor3gpp = 10415
 
 const code = {
   sessionId: 263, resultCode: 268, authApplicationId: 258, ccRequestType: 416, ccRequestNumber: 415, ccSessionFailover: 418,
-  creditControlFailureHandling: 427, mscc: 456, grantedServiceUnit: 431, ratingGroup: 432, serviceIdentifier: 439, validityTime: 448,
-  finalUnitIndication: 430, finalUnitAction: 449, errorMessage: 281, failedAvp: 279, serviceContextId: 461,
-  tariffTimeChange: 451, ccMoney: 413, unitValue: 445, valueDigits: 447, exponent: 429, currencyCode: 425,
-  timeQuotaThreshold: 868, volumeQuotaThreshold: 869, unitQuotaThreshold: 1226,
+  creditControlFailureHandling: 427, mscc: 456, grantedServiceUnit: 431, ccTotalOctets: 421, ccTime: 420, ccServiceSpecificUnits: 417,
+  errorMessage: 281, failedAvp: 279, costInformation: 423, lowBalanceIndication: 2020, remainingBalance: 2021,
+  serviceInformation: 873, psInformation: 874, psFurnishChargingInformation: 865, chargingId: 2, psFreeFormatData: 866,
 } as const // prettier-ignore
 
-const unitCodes = { octets: 421, seconds: 420, events: 417 } as const
-/** TS 32.299 has no threshold for money. */
-const thresholdCodes: Partial<Record<UnitType, number>> = {
-  octets: code.volumeQuotaThreshold,
-  seconds: code.timeQuotaThreshold,
-  events: code.unitQuotaThreshold,
-}
+const zeroCodes = { octets: code.ccTotalOctets, seconds: code.ccTime, events: code.ccServiceSpecificUnits } as const
 const requestTypeValues = { initial: 1, update: 2, terminate: 3, event: 4 } as const
 const failureHandlingValues = { terminate: 0, continue: 1, 'retry-and-terminate': 2 } as const
 
@@ -35,6 +38,16 @@ export interface CcaContext {
   readonly config: ChargingConfig
   /** ISO 4217, numeric, of the money that is granted; undefined: it has no number. */
   readonly currencyCode: number | undefined
+  /** Of the peer that it goes to. */
+  readonly profile: Pick<PeerProfile, 'finalUnits' | 'omit'>
+}
+
+const styles = new WeakMap<CcaContext['profile'], LineStyle>()
+
+function styleOf(profile: CcaContext['profile']): LineStyle {
+  let style = styles.get(profile)
+  if (!style) styles.set(profile, (style = { finalUnits: profile.finalUnits, omit: new Set(profile.omit) }))
+  return style
 }
 
 /** A refusal in words, for Error-Message: what the gateway's engineer should know, and no identity. */
@@ -68,6 +81,10 @@ export function refusalOf(outcome: CreditOutcome): Refusal | undefined {
       return { resultCode: ResultCode.MISSING_AVP, message: 'an initial request needs a Subscription-Id' }
     case 'unknown_service':
       return { resultCode: ResultCode.RATING_FAILED, message: 'no service of the catalog has this Service-Context-Id' }
+    case 'too_many_sessions':
+      return { resultCode: ResultCode.RESOURCES_EXCEEDED, message: 'the account has as many sessions as it may have' }
+    case 'session_open':
+      return { resultCode: ResultCode.UNABLE_TO_COMPLY, message: 'an open session has the Session-Id of this event' }
     case 'not_served':
       return { resultCode: ResultCode.UNABLE_TO_COMPLY, message: 'one-time events are not served by this version' }
     case 'contradicting_identities':
@@ -140,8 +157,9 @@ function commandLevelRefusal(ccr: ReadCcr, outcome: CreditOutcome): Refusal | un
 }
 
 function writeBody(writer: Writer, context: CcaContext, ccr: ReadCcr, outcome: CreditOutcome): void {
-  const { config, currencyCode } = context
+  const { config, currencyCode, profile } = context
   if (outcome.status !== 'answered') return
+  const style = styleOf(profile)
   if (ccr.requestType === 'initial') {
     writer.u32(code.ccSessionFailover, config.sessionFailover ? 1 : 0)
     writer.u32(code.creditControlFailureHandling, failureHandlingValues[config.failureHandling])
@@ -149,75 +167,90 @@ function writeBody(writer: Writer, context: CcaContext, ccr: ReadCcr, outcome: C
   if (ccr.commandLevel) {
     // RFC 8506 without MSCC: one line, its units stand beside the command.
     const line = outcome.lines[0]
-    if (line !== undefined && isGrant(line)) {
-      writeGrant(writer, line, currencyCode)
-      writeConditions(writer, line)
-    }
-    return
+    if (line !== undefined) writeUnits(writer, line, ccr, currencyCode, style)
+    if (line !== undefined) writeTerms(writer, line, style)
   }
   let failure: Refusal | undefined
-  for (const line of outcome.lines) {
+  for (const line of ccr.commandLevel ? [] : outcome.lines) {
     const refusal = lineRefusal(line)
     failure ??= refusal
     const group = writer.group(code.mscc)
-    if (isGrant(line)) writeGrant(writer, line, currencyCode)
+    writeUnits(writer, line, ccr, currencyCode, style)
     writeKey(writer, line.line)
-    if (isGrant(line)) writeConditions(writer, line)
+    if ('terms' in line) writePool(writer, line.unit, readTerms(line.terms), style)
+    writeTerms(writer, line, style)
     writer.u32(code.resultCode, refusal?.resultCode ?? ResultCode.SUCCESS)
-    if (line.is === 'granted' && !line.final) writeThreshold(writer, line.units, line.terms)
+    if (isGrant(line)) writeReporting(writer, line, readTerms(line.terms), style)
     writer.end(group)
   }
+  writeMoneyTold(writer, outcome.money, currencyCode, style)
+  writeFurnish(writer, ccr, outcome.lines, style)
   if (failure) writer.text(code.errorMessage, failure.message, 0, 0)
 }
 
-type Grant = Extract<LineOutcome, { units: unknown }>
-const isGrant = (line: LineOutcome): line is Grant => line.is === 'granted' || line.is === 'free'
-
-function writeGrant(writer: Writer, { units, terms, switchAt }: Grant, currencyCode: number | undefined): void {
-  const group = writer.group(code.grantedServiceUnit)
-  if (switchAt !== undefined) writer.time(code.tariffTimeChange, Math.floor(switchAt / 1000))
-  if (terms.unit === 'money') writeMoney(writer, units, currencyCode)
-  else if (terms.unit === 'seconds') writer.u32(unitCodes.seconds, Number(units))
-  else writer.u64(unitCodes[terms.unit], units)
-  writer.end(group)
-}
-
-/** CC-Money of so many micros, in hundredths, or finer where that says something: 90 x 10^-2, 85 x 10^-3. */
-function writeMoney(writer: Writer, micros: bigint, currencyCode: number | undefined): void {
-  let [digits, exponent] = [micros, -6]
-  while (exponent < -2 && digits % 10n === 0n) {
-    digits /= 10n
-    exponent++
+/** CC-074: a restriction that begins in mid-session is told with a grant of nothing, to be obeyed at once. */
+function writeUnits(
+  writer: Writer,
+  line: LineOutcome,
+  { requestType }: ReadCcr,
+  currencyCode: number | undefined,
+  { omit }: LineStyle,
+): void {
+  if (isGrant(line))
+    writeGrant(writer, omit.has('Tariff-Time-Change') ? { ...line, switchAt: undefined } : line, currencyCode)
+  else if (line.is === 'restricted' && requestType === 'update' && line.unit !== 'money') {
+    const group = writer.group(code.grantedServiceUnit)
+    if (line.unit === 'seconds') writer.u32(zeroCodes.seconds, 0)
+    else writer.u64(zeroCodes[line.unit], 0n)
+    writer.end(group)
   }
-  const group = writer.group(code.ccMoney)
-  const value = writer.group(code.unitValue)
-  writer.i64(code.valueDigits, digits)
-  writer.i32(code.exponent, exponent)
-  writer.end(value)
-  if (currencyCode !== undefined) writer.u32(code.currencyCode, currencyCode)
+}
+
+/** Until when, and what happens then. */
+function writeTerms(writer: Writer, line: LineOutcome, style: LineStyle): void {
+  if (!('terms' in line) || line.is === 'exhausted') return
+  const terms = readTerms(line.terms)
+  writeValidity(writer, line, terms)
+  if (line.is === 'restricted' || ('final' in line && line.final)) writeFinalUnits(writer, terms, style)
+}
+
+/** Cost-Information, Low-Balance-Indication, Remaining-Balance. */
+function writeMoneyTold(
+  writer: Writer,
+  { cost, balance, low }: ToldMoney,
+  currencyCode: number | undefined,
+  { omit }: LineStyle,
+): void {
+  // Currency-Code is required in both.
+  if (currencyCode === undefined) return
+  if (cost !== undefined && !omit.has('Cost-Information')) {
+    const group = writer.group(code.costInformation)
+    writeMoney(writer, cost, currencyCode)
+    writer.end(group)
+  }
+  if (balance === undefined) return
+  if (!omit.has('Low-Balance-Indication')) writer.i32(code.lowBalanceIndication, low ? 1 : 0, vendor3gpp)
+  if (!omit.has('Remaining-Balance')) {
+    const group = writer.group(code.remainingBalance, vendor3gpp)
+    writeMoney(writer, balance, currencyCode)
+    writer.end(group)
+  }
+}
+
+/** PS-Furnish-Charging-Information for the gateway's records: it needs the 3GPP-Charging-Id of the request. */
+function writeFurnish(writer: Writer, ccr: ReadCcr, lines: readonly LineOutcome[], { omit }: LineStyle): void {
+  const { chargingId } = ccr.credit.facts
+  if (chargingId === undefined || omit.has('PS-Furnish-Charging-Information')) return
+  const text = lines
+    .map(line => ('terms' in line ? readTerms(line.terms).furnish : undefined))
+    .find(each => each !== undefined)
+  if (text === undefined) return
+  const information = writer.group(code.serviceInformation, vendor3gpp)
+  const ps = writer.group(code.psInformation, vendor3gpp)
+  const group = writer.group(code.psFurnishChargingInformation, vendor3gpp)
+  writer.u32(code.chargingId, chargingId, vendor3gpp)
+  writer.octets(code.psFreeFormatData, Buffer.from(text), vendor3gpp)
   writer.end(group)
-}
-
-/** Validity-Time is always sent; Final-Unit-Indication when nothing more is affordable and the offer has an action. */
-function writeConditions(writer: Writer, { terms, final }: Grant): void {
-  writer.u32(code.validityTime, terms.validity)
-  if (!final || terms.finalAction !== 'terminate') return
-  const indication = writer.group(code.finalUnitIndication)
-  writer.u32(code.finalUnitAction, 0)
-  writer.end(indication)
-}
-
-/** TS 32.299 section 6.5.2: units left of the grant at which the gateway should report; only below the grant, never with final units. */
-function writeThreshold(writer: Writer, units: bigint, { unit, threshold }: Terms): void {
-  const thresholdCode = thresholdCodes[unit]
-  const left = (units * BigInt(threshold)) / 100n
-  if (thresholdCode === undefined || left === 0n || left >= units || left > 0xffffffffn) return
-  writer.u32(thresholdCode, Number(left), vendor3gpp)
-}
-
-function writeKey(writer: Writer, key: string): void {
-  const slash = key.indexOf('/')
-  const group = slash < 0 ? key : key.slice(0, slash)
-  if (slash >= 0) for (const id of key.slice(slash + 1).split(',')) writer.u32(code.serviceIdentifier, Number(id))
-  if (group !== '-') writer.u32(code.ratingGroup, Number(group))
+  writer.end(ps)
+  writer.end(information)
 }

@@ -3,7 +3,7 @@
  */
 import type { ChargingFunction, CreditOutcome, RequestType } from '../charging/charging.js'
 import type { Clock } from '../clock.js'
-import type { ChargingConfig, DiameterConfig } from '../config/config.js'
+import type { ChargingConfig, DiameterConfig, PeerProfile } from '../config/config.js'
 import { currencyNumber } from '../currency.js'
 import type { Answer, Application, IncomingRequest } from '../diameter/application.js'
 import type { Dictionary } from '../diameter/dictionary.js'
@@ -74,12 +74,13 @@ export class CreditControl implements Application {
       const decoded = sampled ? clock.monotonic() : 0
       outcome = await charging.charge({
         ...ccr.credit,
+        via: peer.originHost,
         retransmitted: (header.flags & FLAG.RETRANSMITTED) !== 0,
         arrival: clock.now(),
         arrivedAt,
         profile: peer.profile,
       })
-      const answer = ccaOf(this.context(outcome), ccr, outcome, this.failedAvp(ccr, outcome))
+      const answer = ccaOf(this.context(outcome, peer.profile), ccr, outcome, this.failedAvp(ccr, outcome))
       resultCode = answer.resultCode
       if (!sampled) return answer
       metrics.stage('decode', (decoded - begun) / 1000)
@@ -100,9 +101,9 @@ export class CreditControl implements Application {
     }
   }
 
-  private context(outcome: CreditOutcome): CcaContext {
+  private context(outcome: CreditOutcome, profile: PeerProfile): CcaContext {
     const currencyCode = outcome.status === 'answered' ? currencyNumber(outcome.currency) : undefined
-    return { identity: this.identity, config: this.parts.config, currencyCode }
+    return { identity: this.identity, config: this.parts.config, currencyCode, profile }
   }
 
   private timed(answer: Answer): Answer {

@@ -65,7 +65,7 @@ function charge(type: 'I' | 'U' | 'T', number: number, at = now, searchEnded = f
     script: 'charge',
     keys: ['account', 'session', 'due', 'journal', 'ended', ...(searchEnded ? (['earlier'] as const) : [])],
     args: [
-      `${type} ${number} content${number} ${now + 600_000} ${at} ${at} alice 1 1 EUR mark`,
+      `${type} ${number} content${number} ${now + 600_000} ${at} ${at} alice 1 1 EUR mark -`,
       'gw;1;1',
       `"kind":"charge","number":${number}`,
       '2 3600000 600000 86400000 -',
@@ -129,7 +129,7 @@ const cases: readonly Case[] = [
     name: 'charge, CCR-I',
     before: [create()],
     call: charge('I', 0),
-    answers: [/^new 0 0 ok 0 10=granted,1000/, /^again 0 0 ok 0 10=granted,1000/],
+    answers: [/^new 0 0 ok 0 1000000 10=granted,1000/, /^again 0 0 ok 0 1005000 10=granted,1000/],
     key: 'session, number',
   },
   {

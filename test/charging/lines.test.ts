@@ -44,9 +44,10 @@ t.test('the amount asked for counts unless the profile ignores it', t => {
     ['an amount beside another', { ...nothing, octets: 5n, seconds: 60n }, 5n, 'any'],
   ]
   for (const [what, requested, bound, ignored] of cases) {
-    const asked = (bounded: boolean): unknown => prepareLines(context, [line(requested)], bounded).lines[0]!.asked
-    t.equal(asked(true), bound, `${what}: bound`)
-    t.equal(asked(false), ignored, `${what}: ignore`)
+    const asked = (requestedUnits: 'bound' | 'ignore'): unknown =>
+      prepareLines(context, [line(requested)], { requestedUnits, tariffSwitch: 'announce' }).lines[0]!.asked
+    t.equal(asked('bound'), bound, `${what}: bound`)
+    t.equal(asked('ignore'), ignored, `${what}: ignore`)
   }
   t.end()
 })

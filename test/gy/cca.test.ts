@@ -1,6 +1,7 @@
 /** What becomes of outcomes on the wire: a tariff switch, grants of money, thresholds. */
 import t from 'tap'
-import type { LineOutcome, Terms } from '../../src/charging/charging.js'
+import type { LineOutcome } from '../../src/charging/charging.js'
+import { standardProfile } from '../../src/config/profiles.js'
 import { currencyNumber } from '../../src/currency.js'
 import { Writer } from '../../src/diameter/writer.js'
 import { ccaOf, type CcaContext } from '../../src/gy/cca.js'
@@ -8,16 +9,16 @@ import { CcrReader } from '../../src/gy/ccr.js'
 import { ccrAvps, encodeCcr, type CcrInput } from '../../src/simulator/ccr.js'
 import { Message } from '../../src/simulator/message.js'
 import { grantedOf, switchOf, thresholdOf } from '../../src/simulator/quota.js'
-import { units } from '../../src/units.js'
+import { units, type UnitType } from '../../src/units.js'
 import { toolOrNotRun } from '../support/tools.js'
 import { judged } from '../support/tshark.js'
 import { dictionary, vector } from '../support/vectors.js'
 
 const reader = new CcrReader(dictionary, { depth: 16, avps: 4096, sessionIdOctets: 512 })
 const node = { originHost: 'pgw1.example.net', originRealm: 'example.net', destinationRealm: 'charging.example.net' }
+const nothingTold = { cost: undefined, balance: undefined, low: false }
 const base: CcrInput = { type: 'update', number: 1, sessionId: 's;1', serviceContextId: '32251@3gpp.org' }
-const octetsTerms: Terms = { unit: 'octets', validity: 3600, threshold: 20, finalAction: 'terminate' }
-const moneyTerms: Terms = { ...octetsTerms, unit: 'money' }
+const terms = '3600,20,terminate'
 /** 2026-01-16T00:00Z, as in reference message C09. */
 const midnight = Date.UTC(2026, 0, 16)
 
@@ -33,8 +34,10 @@ const context = (): CcaContext => ({
   config: {
     ...{ holdBudgetMs: 7000, silence: 2, defaultValidityMs: 3_600_000, keepClosedMs: 0, keepSilentMs: 0 },
     ...{ keepMarkMs: 0, sessionFailover: true, failureHandling: 'terminate' as const, onSuspend: 'wait' as const },
+    ...{ directDebitingFailureHandling: 'continue' as const, refundWindowMs: 0 },
   },
   currencyCode: 978,
+  profile: standardProfile,
 })
 
 /** The answer to a request for one line, as octets. */
@@ -43,7 +46,7 @@ function answerTo(line: LineOutcome, parts: Partial<CcrInput>, with_: CcaContext
   const answer = ccaOf(
     with_,
     reader.read(request),
-    { status: 'answered', how: 'new', lines: [line], currency: 'EUR' },
+    { status: 'answered', how: 'new', lines: [line], currency: 'EUR', money: nothingTold },
     undefined,
   )
   const writer = new Writer()
@@ -57,7 +60,7 @@ const answered = (line: LineOutcome, parts: Partial<CcrInput> = {}, with_ = cont
   new Message(dictionary, answerTo(line, { services: [{ ratingGroup: 10, requested: {} }], ...parts }, with_))
 
 const granted = (amount: bigint, parts: Partial<Extract<LineOutcome, { units: unknown }>> = {}): LineOutcome => ({
-  ...{ line: '10', is: 'granted', units: units(amount), final: false, terms: octetsTerms },
+  ...{ line: '10', is: 'granted', units: units(amount), final: false, unit: 'octets', terms },
   ...parts,
 })
 
@@ -89,7 +92,7 @@ t.test('money is granted as digits and exponent, in the currency of the catalog'
     [0n, 0n, -2],
   ]
   for (const [micros, digits, exponent] of rows) {
-    const [mscc] = answered(granted(micros, { terms: moneyTerms })).groups('Multiple-Services-Credit-Control')
+    const [mscc] = answered(granted(micros, { unit: 'money' })).groups('Multiple-Services-Credit-Control')
     const money = mscc!.group('Granted-Service-Unit')!.group('CC-Money')!
     const value = money.group('Unit-Value')!
     t.strictSame([value.bigint('Value-Digits'), value.number('Exponent')], [digits, exponent], `${micros}`)
@@ -97,7 +100,7 @@ t.test('money is granted as digits and exponent, in the currency of the catalog'
     t.equal(grantedOf(mscc!, 'money'), micros, 'and read back')
   }
   const none = { ...context(), currencyCode: undefined }
-  const [mscc] = answered(granted(1n, { terms: moneyTerms }), {}, none).groups('Multiple-Services-Credit-Control')
+  const [mscc] = answered(granted(1n, { unit: 'money' }), {}, none).groups('Multiple-Services-Credit-Control')
   t.equal(
     mscc!.group('Granted-Service-Unit')!.group('CC-Money')!.number('Currency-Code'),
     undefined,
@@ -107,14 +110,14 @@ t.test('money is granted as digits and exponent, in the currency of the catalog'
 })
 
 t.test('a threshold is sent for quotas that have one', t => {
-  const rows: [Terms['unit'], bigint | undefined][] = [
+  const rows: [UnitType, bigint | undefined][] = [
     ['octets', 200n],
     ['seconds', 200n],
     ['events', 200n],
     ['money', undefined],
   ]
   for (const [unit, threshold] of rows) {
-    const line = granted(1000n, { terms: { ...octetsTerms, unit } })
+    const line = granted(1000n, { unit })
     const [mscc] = answered(line).groups('Multiple-Services-Credit-Control')
     t.equal(grantedOf(mscc!, unit), 1000n, unit)
     t.equal(thresholdOf(mscc!, unit), threshold, `${unit} threshold`)
@@ -129,7 +132,7 @@ t.test('tshark reads the switch and the money', async t => {
   const parts: Partial<CcrInput> = { services: [{ ratingGroup: 10, requested: {} }] }
   const answers = [
     answerTo(granted(20n, { switchAt: midnight }), parts, context()),
-    answerTo(granted(85_000n, { terms: moneyTerms }), parts, context()),
+    answerTo(granted(85_000n, { unit: 'money' }), parts, context()),
   ]
   const frames = await judged(
     t,
