@@ -142,6 +142,8 @@ export class Admission<R extends Waiting> {
   /** What came before may wait for the hold budget: it met a store that stood still. */
   private stallEndedAt = -Infinity
 
+  /** Gates with a peer. */
+  private open = 0
   private beat: Timer | undefined
   private beatAt: number
   /** What is read now may have come at any time since. */
@@ -154,19 +156,6 @@ export class Admission<R extends Waiting> {
   constructor(private readonly options: AdmissionOptions) {
     this.cap = options.limits.inFlightInAll
     this.beatAt = options.clock.monotonic()
-  }
-
-  /** Begins to watch the event loop and the memory. */
-  start(): void {
-    this.beatAt = this.options.clock.monotonic()
-    this.beat = this.options.clock.setTimeout(() => this.onBeat(), beatMs)
-  }
-
-  stop(): void {
-    const { clock } = this.options
-    clock.clearTimeout(this.beat)
-    clock.clearTimeout(this.tick)
-    this.beat = this.tick = undefined
   }
 
   /** For one connection. */
@@ -182,6 +171,13 @@ export class Admission<R extends Waiting> {
   }
 
   // What gates ask.
+
+  /** The event loop and the memory are watched as long as there is a peer. */
+  opened(): void {
+    if (this.open++ > 0) return
+    this.beatAt = this.options.clock.monotonic()
+    this.beat = this.options.clock.setTimeout(() => this.onBeat(), beatMs)
+  }
 
   /** What all connections of a row share. */
   rowOf(name: string, most: number): Allowance {
@@ -257,6 +253,9 @@ export class Admission<R extends Waiting> {
     for (const kind of requestKinds) {
       for (let entry = gate.lanes[kind].shift(); entry; entry = gate.lanes[kind].shift()) this.forget(gate, entry)
     }
+    if (--this.open > 0) return
+    this.options.clock.clearTimeout(this.beat)
+    this.beat = undefined
   }
 
   // The queue.
@@ -431,6 +430,7 @@ export class Gate<R extends Waiting> {
   private allowance: Allowance
   private bucket: Bucket | undefined
   private rests = false
+  private known = false
   private closed = false
 
   constructor(
@@ -444,6 +444,8 @@ export class Gate<R extends Waiting> {
   opened(peer: string, originHost: string, own: PeerLimits | undefined): void {
     const { admission } = this
     this.peer = peer
+    this.known = true
+    admission.opened()
     if (own?.inFlight !== undefined) this.allowance = admission.rowOf(peer, own.inFlight)
     this.bucket =
       own?.ratePerSecond === undefined
@@ -480,8 +482,8 @@ export class Gate<R extends Waiting> {
 
   /** The connection is over: what waits is forgotten. */
   close(): void {
+    if (this.known && !this.closed) this.admission.leave(this)
     this.closed = true
-    this.admission.leave(this)
   }
 
   // What the admission asks.

@@ -301,8 +301,8 @@ t.test('octets that are read after the event loop stood still may have come at a
     onShed: () => undefined,
     memory: () => 0,
   })
-  admission.start()
-  t.teardown(() => admission.stop())
+  const gate = admission.gate({ start: () => undefined, shed: () => undefined, adjust: () => undefined })
+  gate.opened('a', 'a.example.net', undefined)
   clock.advance(10_000)
   t.equal(admission.cameAt(clock.monotonic()), clock.monotonic(), 'it turns: now is now')
   const stood = clock.monotonic()
@@ -325,25 +325,21 @@ t.test('a request that is older than the hold budget is shed unread, whatever it
 t.test('short of memory, requests are shed as they come, TERMINATE at last', t => {
   const shares = [0.79, 0.8, 0.85, 0.9, 0.95]
   for (const [level, share] of shares.entries()) {
-    const { clock, admission, shed, peer } = setUp({}, () => share)
-    admission.start()
-    clock.advance(1_000)
+    const { clock, shed, peer } = setUp({}, () => share)
     const a = peer('a')
+    clock.advance(1_000)
     for (const kind of ['initial', 'event', 'update', 'terminate'] as const) a.send(kind)
     t.equal(a.shed.length, level, `${share}: ${a.shed.join(', ')}`)
     t.equal([...shed.keys()].filter(what => what.includes(' memory ')).length, level)
-    admission.stop()
   }
   let now = 0.99
-  const { clock, admission, peer } = setUp({}, () => now)
-  admission.start()
+  const { clock, peer } = setUp({}, () => now)
+  const a = peer('a')
   clock.advance(750)
   now = 0.3 // the garbage was collected
   clock.advance(250)
-  const a = peer('a')
   a.send('initial')
   t.equal(a.started.length, 1, 'what is garbage does not count')
-  admission.stop()
   t.end()
 })
 
@@ -353,12 +349,14 @@ t.test('a connection that is gone leaves nothing behind', t => {
   a.send('initial', 10)
   b.send('initial', 1)
   a.gate.close()
+  a.gate.close()
   t.same([admission.load.inWork, admission.load.queued], [2, 1])
   a.finish(2)
   t.same([admission.load.inWork, admission.load.queued], [1, 0])
   t.equal(b.started.length, 1)
   clock.advance(1_000)
   t.equal(shed.size, 0)
+  b.gate.close()
   t.equal(clock.waiting, 0, 'no timer is left')
   t.end()
 })
