@@ -38,15 +38,20 @@ export class SkippingClock implements Clock {
     timer?.cancel()
   }
 
-  /** As if this time had passed since the last look at the clock. What is due by then runs before it returns. */
+  /** As if this time had passed since the last look at the clock. What is due by then runs before it returns, each at its time. */
   skip(ms: number): void {
-    this.skipped += ms
-    for (const due of [...this.pending].sort((a, b) => a.at - b.at)) {
-      if (!this.pending.has(due)) continue
+    const end = this.monotonic() + ms
+    for (;;) {
+      const next = [...this.pending].reduce<Due | undefined>((a, b) => (a && a.at <= b.at ? a : b), undefined)
+      if (!next || next.at > end) break
+      this.skipped += Math.max(0, next.at - this.monotonic())
+      next.timer.cancel()
+      this.run(next)
+    }
+    this.skipped += Math.max(0, end - this.monotonic())
+    for (const due of this.pending) {
       due.timer.cancel()
-      const left = due.at - this.monotonic()
-      if (left <= 0) this.run(due)
-      else due.timer = this.arm(() => due, left)
+      due.timer = this.arm(() => due, Math.max(0, due.at - this.monotonic()))
     }
   }
 
