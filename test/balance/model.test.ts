@@ -331,11 +331,12 @@ class World {
     }
     if (outcome.status === 'too_large') return `too_large ${outcome.line}`
     if (outcome.status !== 'answered') return outcome.status
+    // What stands in the account is compared by itself; nothing here is an event.
+    const { how, cost, overrun, charged, lines } = outcome.answer
+    const told = ['terms', 'unit']
     return {
-      ...outcome.answer,
-      lines: outcome.answer.lines.map(line =>
-        Object.fromEntries(Object.entries(line).filter(([name]) => name !== 'terms')),
-      ),
+      ...{ how, outcome: outcome.answer.outcome, cost, overrun, charged },
+      lines: lines.map(line => Object.fromEntries(Object.entries(line).filter(([name]) => !told.includes(name)))),
     }
   }
 
@@ -347,7 +348,7 @@ class World {
         const [kind, owner, name] = member.split(' ')
         if (owner !== id) continue
         if (kind === 'session') await this.expire(name!, id, skewed)
-        else await this.expireBucket(id, name!, skewed)
+        else if (kind === 'bucket') await this.expireBucket(id, name!, skewed)
       }
     }
   }
