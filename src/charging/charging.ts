@@ -14,6 +14,7 @@ import { findService } from '../rating/match.js'
 import type { Program } from '../rating/program.js'
 import { unitTypes, type Micros, type Millis, type UnitType } from '../units.js'
 import { readTerms } from '../rating/terms.js'
+import type { EventCharging } from './events.js'
 import { prepareLines } from './lines.js'
 
 export type { Identity } from '../balance/types.js'
@@ -49,6 +50,8 @@ export interface CreditRequest {
   /** Business time of its arrival, and the same moment on the monotonic clock, ms. */
   readonly arrival: Millis
   readonly arrivedAt: number
+  /** It comes from the spool: what it reports is booked, in the time of `arrival`, and nothing is granted. */
+  readonly booking?: boolean
   readonly profile: PeerProfile
 }
 
@@ -138,14 +141,13 @@ export type CreditOutcome =
 /** An event that was done: whole, or not at all. */
 export interface EventOutcome {
   readonly status: 'event'
-  readonly how: 'new' | 'again' | 'mismatch'
+  readonly how: ChargeAnswer['how']
   readonly action: EventAction
   /** What was debited, given back or asked about, in the order of the message. */
   readonly lines: readonly EventLine[]
-  /** What it cost, what it would cost; of a refund what came back to money. */
+  /** What it cost, or would cost; of a refund what came back, below zero. */
   readonly cost: Micros
-  /** Of `main` after it. */
-  readonly money: Micros
+  readonly money: ToldMoney
   /** Whether free funds cover it; only of a check. */
   readonly enough: boolean | undefined
   /** Of the account. */
@@ -203,9 +205,11 @@ export interface ChargingHints {
 }
 
 /** Event-Timestamp counts when it is this close to the arrival, semantics.md section 8. */
-const timestampToleranceMs = 300_000
+export const timestampToleranceMs = 300_000
 /** The script stops holding this long before we stop waiting for it, so that "3004" means that nothing was held. */
-const fenceMs = 250
+export const fenceMs = 250
+/** A deadline that is over by any clock. */
+const longPastMs = 3_600_000
 /** How often a request starts anew because the account changed in between. */
 const mostAttempts = 5
 
@@ -219,6 +223,8 @@ export class ChargingFunction {
       readonly metrics: ChargingMetrics
       readonly hints: ChargingHints
       readonly descriptions: ProgramDescriptions
+      /** Absent: events are not served. */
+      readonly events?: EventCharging
       /** The catalog in force. */
       readonly catalog: () => Catalog
       /** False while the store cannot be what it was: better no answer than a wrong one for everybody. */
@@ -233,14 +239,17 @@ export class ChargingFunction {
    */
   async charge(request: CreditRequest): Promise<CreditOutcome> {
     const { config, identities } = this.parts
-    if (request.type === 'event') return { status: 'not_served' }
     if (!this.parts.trusted()) return { status: 'busy', how: 'untrusted' }
     const catalog = this.parts.catalog()
     const service = findService(catalog, request.serviceContextId)
     if (!service) return { status: 'unknown_service' }
-    if (request.type === 'initial' && request.identities.length === 0) return { status: 'no_identity' }
+    const mustName = request.type === 'initial' || request.type === 'event'
+    if (mustName && request.identities.length === 0) return { status: 'no_identity' }
     const deadline = request.arrivedAt + config.holdBudgetMs
     try {
+      if (request.type === 'event') {
+        return (await this.parts.events?.charge(request, catalog, service, deadline)) ?? { status: 'not_served' }
+      }
       const found = this.fromCache(request) ?? (await this.subscriberOf(request, deadline))
       if ('status' in found) return found
       if (request.type === 'initial' && request.profile.subscriptionId !== 'always') {
@@ -409,7 +418,7 @@ export class ChargingFunction {
       currency: profile.currency,
       at,
       now,
-      deadline: Date.now() + deadline - clock.monotonic() - fenceMs,
+      deadline: request.booking ? Date.now() - longPastMs : Date.now() + deadline - clock.monotonic() - fenceMs,
       deadlineMonotonic: deadline,
       cause:
         `"kind":"charge","session":${JSON.stringify(request.sessionId)},"number":${request.number},"type":"${request.type}",` +
@@ -514,7 +523,7 @@ function mostSessions({ offers }: Catalog, profile: Profile, subscriber: string)
 }
 
 /** `payg#3` → `payg`; no rule matched: `none`. */
-const offerOf = (rule: string): string => {
+export const offerOf = (rule: string): string => {
   const hash = rule.indexOf('#')
   return hash < 0 ? 'none' : rule.slice(0, hash)
 }

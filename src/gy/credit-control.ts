@@ -39,7 +39,7 @@ export class CreditControl implements Application {
       readonly dictionary: Dictionary
       readonly diameter: DiameterConfig
       readonly config: ChargingConfig
-      readonly charging: ChargingFunction
+      readonly charging: Pick<ChargingFunction, 'charge'>
       readonly metrics: CcrMetrics
       readonly clock: Clock
     },
@@ -53,11 +53,11 @@ export class CreditControl implements Application {
   }
 
   /**
-   * Answers one CCR.
+   * Answers one CCR; not one whose peer takes a refusal for the end of its session, when it is the store that is away.
    *
    * @throws DiameterError when the request is malformed or contradicts itself: nothing of it is charged
    */
-  async answer(request: IncomingRequest): Promise<Answer> {
+  async answer(request: IncomingRequest): Promise<Answer | undefined> {
     const { header, peer, arrivedAt } = request
     const { clock, charging, metrics } = this.parts
     if (header.commandCode !== creditControlRequest) {
@@ -82,6 +82,8 @@ export class CreditControl implements Application {
       })
       const answer = ccaOf(this.context(outcome, peer.profile), ccr, outcome, this.failedAvp(ccr, outcome))
       resultCode = answer.resultCode
+      if (outcome.status === 'busy' && ccr.requestType === 'update' && peer.profile.onOutage === 'silent')
+        return undefined
       if (!sampled) return answer
       metrics.stage('decode', (decoded - begun) / 1000)
       metrics.stage('charge', (clock.monotonic() - decoded) / 1000)
