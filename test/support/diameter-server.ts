@@ -6,6 +6,7 @@ import type { Test } from 'tap'
 import { VirtualClock } from '../../src/clock.js'
 import type { DiameterConfig, DiameterLimits, PeerConfig } from '../../src/config/config.js'
 import { standardProfile } from '../../src/config/profiles.js'
+import type { Dial } from '../../src/diameter/dialler.js'
 import { readMessage, shape } from '../../src/diameter/message.js'
 import { DiameterCounters } from '../../src/diameter/metrics.js'
 import type { Answer, Application, IncomingRequest } from '../../src/diameter/server.js'
@@ -136,18 +137,20 @@ export interface TestServerParts extends DiameterParts {
   readonly clock?: VirtualClock
   readonly random?: () => number
   readonly originStateId?: number
+  readonly dial?: Dial
 }
 
 /** Started, and closed with `t`. Jitter is zero unless `random` says otherwise. */
 export async function startServer(t: Test, parts: TestServerParts = {}): Promise<TestServer> {
   const { application = new StubApplication(), clock = new VirtualClock(), random = () => 0.5, ...rest } = parts
-  const { originStateId = 1_768_470_000, ...diameter } = rest
+  const { originStateId = 1_768_470_000, dial, ...diameter } = rest
   const config = aDiameterConfig(diameter)
   const metrics = new DiameterCounters(config.peers.map(peer => peer.name))
   const log: LogLine[] = []
   const logger = pino({ level: 'debug' }, { write: line => void log.push(JSON.parse(line) as LogLine) })
   const server = new DiameterServer({
     ...{ config, dictionary, applications: [application], log: logger, metrics, clock, originStateId, random },
+    ...(dial && { dial }),
   })
   const [address] = await server.listen()
   t.teardown(() => server.close())

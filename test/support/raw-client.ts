@@ -1,8 +1,8 @@
 /**
  * A Diameter peer made of octets: sends what a test says, right or wrong, and gives what comes back, decoded.
  */
-import { connect } from 'node:net'
-import type { Socket } from 'node:net'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import type { Test } from 'tap'
 import { Framer } from '../../src/diameter/frame.js'
 import type { Header } from '../../src/diameter/header.js'
@@ -69,6 +69,12 @@ export class RawClient {
         resolve(new RawClient(socket))
       })
     })
+  }
+
+  /** Over a socket that somebody else opened; closed with `t`. */
+  static over(t: Test, socket: Socket): RawClient {
+    t.teardown(() => socket.destroy())
+    return new RawClient(socket)
   }
 
   /** Connects and exchanges capabilities. @returns the client and the CEA that it got */
@@ -145,6 +151,41 @@ export class RawClient {
   }
 }
 
+/** A port where a test waits to be called. */
+export class RawListener {
+  private readonly queue: RawClient[] = []
+  private readonly waiting: ((client: RawClient) => void)[] = []
+  /** Connections that came. */
+  calls = 0
+
+  private constructor(readonly port: number) {}
+
+  /** Closed with `t`. */
+  static open(t: Test, port = 0): Promise<RawListener> {
+    return new Promise(resolve => {
+      const server = createServer(socket => {
+        listener.calls++
+        const client = RawClient.over(t, socket)
+        const waiting = listener.waiting.shift()
+        if (waiting) waiting(client)
+        else listener.queue.push(client)
+      })
+      let listener: RawListener
+      t.teardown(() => server.close())
+      server.listen(port, '127.0.0.1', () => {
+        listener = new RawListener((server.address() as AddressInfo).port)
+        resolve(listener)
+      })
+    })
+  }
+
+  /** The next that calls. */
+  next(): Promise<RawClient> {
+    const client = this.queue.shift()
+    return client ? Promise.resolve(client) : new Promise(resolve => this.waiting.push(resolve))
+  }
+}
+
 /** A 2001 to a request of ours. */
 export function answerTo(request: Received): Buffer {
   const { commandCode, applicationId, hopByHop, endToEnd, flags } = request.header
@@ -187,6 +228,31 @@ export const aCer = ({ originHost = 'pgw1.example.net', originRealm = 'example.n
       ...(more ?? [['Auth-Application-Id', 4] as const]),
     ],
   })
+
+export interface CeaParts extends CerParts {
+  readonly resultCode?: number
+}
+
+/** The answer to a CER of the other side. */
+export const aCea = (cer: Received, parts: CeaParts = {}): Buffer => {
+  const { originHost = 'pgw1.example.net', originRealm = 'example.net', resultCode = 2001, more } = parts
+  const { hopByHop, endToEnd } = cer.header
+  return encodeTree(dictionary, {
+    command: 'CEA',
+    flags: resultCode >= 3000 && resultCode < 4000 ? FLAG.ERROR : 0,
+    hopByHop,
+    endToEnd,
+    avps: [
+      ['Result-Code', resultCode],
+      ['Origin-Host', originHost],
+      ['Origin-Realm', originRealm],
+      ['Host-IP-Address', '192.0.2.1'],
+      ['Vendor-Id', 10415],
+      ['Product-Name', 'raw-client'],
+      ...(more ?? [['Auth-Application-Id', 4] as const]),
+    ],
+  })
+}
 
 export const aDwr = (hopByHop = 1, originHost = 'pgw1.example.net'): Buffer =>
   encodeTree(dictionary, {
