@@ -98,7 +98,7 @@ const notRunning = (why: string): CannotTell =>
 function findDaemon(): Place {
   const config = readConfiguration()
   const ports = readPorts(config)
-  const [listen] = config.diameter.listen
+  const listen = config.diameter.listen.find(point => 'port' in point)
   const diameterPort = ports?.diameter[0] ?? listen?.port ?? 3868
   const adminPort = ports?.admin ?? config.admin.port
   if (diameterPort === 0 || adminPort === 0 || !existsSync(config.admin.tokenFile))

@@ -54,12 +54,16 @@ export interface GatewayTls {
   readonly insecure?: boolean
 }
 
-/** When a request may go over another connection than the first one tried. A lost connection always counts. */
+/** Over which connections a request may go. By default over any, and on to the next one when one is lost. */
 export interface Route {
-  /** Tried first. */
-  readonly connection?: GatewayConnection | undefined
-  /** `never`: also not when the connection is lost. `failure`: also when no answer comes within Tx, or the server is busy. */
-  readonly moves?: 'never' | 'lost' | 'failure'
+  /** The server that it is for: its connections are tried first. */
+  readonly home?: Endpoint | undefined
+  /** False: no other server will do. */
+  readonly moves?: boolean
+  /** Also tries the next one when no answer comes within Tx. */
+  readonly afterSilence?: boolean
+  /** Also tries the next one when a server is too busy, or cannot be reached from there. */
+  readonly afterRefusal?: boolean
 }
 
 /** The connection ended before the answer came. */
@@ -141,29 +145,39 @@ export class Gateway implements CcrNode {
    *
    * @throws ConnectionLostError when no connection is left, NoAnswerError after Tx
    */
-  async ask(ccr: CcrInput, { connection: first, moves = 'lost' }: Route = {}): Promise<Message> {
+  async ask(ccr: CcrInput, route: Route = {}): Promise<Message> {
+    return (await this.askAlong(ccr, route)).answer
+  }
+
+  /** The same, and tells over which connection the answer came. */
+  async askAlong(ccr: CcrInput, route: Route): Promise<{ answer: Message; connection: GatewayConnection }> {
+    const { afterSilence = false, afterRefusal = false } = route
     const endToEnd = this.nextEndToEnd()
     const tried = new Set<GatewayConnection>()
     let retransmitted = false
     for (;;) {
-      const open = [...(first ? [first] : []), ...this.connections].filter(({ ended }) => !ended)
-      const connection = open.find(each => !tried.has(each))
+      const [connection, next] = this.along(route).filter(each => !tried.has(each))
       if (!connection) throw new ConnectionLostError('there is no connection to a charging system')
       tried.add(connection)
-      const others = open.filter(each => !tried.has(each))
       const identifiers = { hopByHop: connection.nextHopByHop(), endToEnd, retransmitted }
       try {
         const answer = await connection.ask(this.encode(ccr, identifiers))
-        const moved = moves === 'failure' && failures.has(answer.resultCode) && others.length > 0
-        if (!moved) return answer
+        // A request that was refused so was not processed: the next one gets no possible duplicate.
+        if (!next || !afterRefusal || !failures.has(answer.resultCode)) return { answer, connection }
       } catch (error) {
-        const lost = error instanceof ConnectionLostError && moves !== 'never'
-        const silent = error instanceof NoAnswerError && moves === 'failure' && others.length > 0
-        if (!lost && !silent) throw error
-        // What was answered, with whatever, is no possible duplicate.
+        const silent = error instanceof NoAnswerError && afterSilence && next !== undefined
+        if (!(error instanceof ConnectionLostError) && !silent) throw error
         retransmitted = true
       }
     }
+  }
+
+  /** Open connections, those to its home first. */
+  private along({ home, moves = true }: Route): GatewayConnection[] {
+    const open = this.connections.filter(({ ended }) => !ended)
+    if (!home) return open
+    const near = open.filter(({ remote }) => remote.address === home.address && remote.port === home.port)
+    return moves ? [...near, ...open.filter(each => !near.includes(each))] : near
   }
 
   encode(ccr: CcrInput, identifiers: CcrIdentifiers): Buffer {
