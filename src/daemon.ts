@@ -32,7 +32,9 @@ import { Identities } from './balance/identities.js'
 import { Journal } from './balance/journal.js'
 import { partitionOf } from './balance/keys.js'
 import { Leases } from './balance/leases.js'
+import { Nodes } from './balance/nodes.js'
 import { Programs } from './balance/programs.js'
+import { Needs } from './balance/reauth.js'
 import { Snapshot } from './balance/snapshot.js'
 import { onceForStore, originStateId, OriginStates } from './balance/node-state.js'
 import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
@@ -40,16 +42,23 @@ import type { Accounts } from './balance/types.js'
 import { ChargingFunction } from './charging/charging.js'
 import { Expiry } from './charging/expiry.js'
 import { GatewayRestarts } from './charging/gateway-restart.js'
+import { OutageCharging } from './charging/outage.js'
 import { QuoteError, Quotes } from './charging/quote.js'
+import { Spool } from './charging/spool.js'
+import { Reauthorisation } from './charging/reauthorisation.js'
 import { systemClock, type Clock } from './clock.js'
 import type { Config, ListenAddress } from './config/config.js'
 import { formatFault } from './config/yaml.js'
+import { memoryInUse } from './diameter/admission.js'
 import { loadDictionary } from './diameter/dictionary.js'
 import { DiameterCounters } from './diameter/metrics.js'
+import { unknownOmitted } from './diameter/peer-table.js'
 import { DiameterServer } from './diameter/server.js'
+import { readTlsFiles, TlsFault, TlsFiles } from './diameter/tls.js'
 import { audit } from './ledger/audit.js'
 import { LedgerWriter } from './ledger/writer.js'
 import { CreditControl } from './gy/credit-control.js'
+import { DiameterGateways } from './gy/server-initiated.js'
 import { Explainer } from './inquiry/explain.js'
 import { defaultJump, judgeCatalog, type Judgement } from './inquiry/judge.js'
 import { rate } from './inquiry/rate.js'
@@ -79,12 +88,14 @@ export interface Daemon {
   /** Where it listens, with the ports that the system picked for 0. */
   readonly addresses: {
     readonly diameter: readonly ListenAddress[]
+    readonly diameterTls: readonly ListenAddress[]
     readonly admin: ListenAddress
     readonly metrics: ListenAddress
   }
   readonly accounts: Accounts
   /** Demo subscribers that this start put into a new embedded store. */
   readonly seeded: number
+  /** Reads the catalog again, and the TLS files. */
   reload(): Promise<ReloadOutcome>
   /**
    * Serves what is in work and says good-bye to the peers, then ends everything. The data stays.
@@ -98,6 +109,13 @@ const storePatienceMs = 30_000
 /** For the store's first sign of life; whoever supervises us starts us again. */
 const firstAnswerMs = 10_000
 const checkIntervalMs = 15_000
+/** An attempt at a gateway lasts half a minute at most; what is older is of a daemon that died. */
+const askedLostMs = 40_000
+/** Between two of a session: what comes meanwhile is one more, not many. The second: its gateway has not reacted yet. */
+const askedApartMs = [1_000, 5_000] as const
+/** An operator waits so long for a gateway's answer. */
+const askedPatienceMs = 5_000
+const askedCommands = { reauthorise: ['RAR', 'reauth-all'], abort: ['ASR', 'abort'] } as const
 /** For the work in the background after a drain, so that the whole stays near 10 s. */
 const backgroundEndMs = 2_000
 /** The import has no column for it. */
@@ -116,6 +134,8 @@ export async function startDaemon(options: {
   makeDataFolder(config)
   const token = refusing('admin.tokenFile', () => readOrMakeToken(config.admin.tokenFile))
   const dictionary = refusing('diameter.dictionaries', () => loadDictionary(config.diameter.dictionaries))
+  const omitted = unknownOmitted(config.diameter.peers, dictionary)
+  if (omitted.length > 0) throw new StartRefusal(omitted)
 
   const counters = new DiameterCounters(config.diameter.peers.map(({ name }) => name))
   const server: { current: DiameterServer | undefined } = { current: undefined }
@@ -131,6 +151,7 @@ export async function startDaemon(options: {
   metrics.operation.catalog = catalog.version
   metrics.charging.sold(catalog.services.keys())
   metrics.operation.logDropped = options.logDropped
+  const tls = startTls(config, log, clock, counters)
   const readiness = new Readiness()
   readiness.set('starting', 'the daemon is starting')
 
@@ -154,9 +175,13 @@ export async function startDaemon(options: {
     const identities = new Identities(store, balance)
     const programs = new Programs(background, clock)
     endings.push(() => programs.close())
-    const accounts = new RedisAccounts(store, partitions, config.charging, clock)
+    const asking: { current: Reauthorisation | undefined } = { current: undefined }
+    const accounts = new RedisAccounts(store, partitions, config.charging, clock, undefined, member =>
+      asking.current?.begin(member),
+    )
     const journal = new Journal(background, partitions, clock)
-    const leases = new Leases({ store: background, partitions, id: daemonId(config), clock, log })
+    const id = daemonId(config)
+    const leases = new Leases({ store: background, partitions, id, clock, log })
     const writer = new LedgerWriter({
       journal,
       leases,
@@ -172,6 +197,7 @@ export async function startDaemon(options: {
       partitions,
       leases,
       identities,
+      ask: async member => (await asking.current?.due(member)) ?? 'stuck',
       keepSilentMs: config.charging.keepSilentMs,
       clock,
       log,
@@ -204,6 +230,28 @@ export async function startDaemon(options: {
       catalog: () => catalog,
       trusted: () => !emptied,
     })
+    const spool = new Spool({
+      directory: join(config.data, 'spool'),
+      mostOctets: config.charging.spoolOctets,
+      clock,
+      log,
+      metrics: metrics.spool,
+    })
+    refusing('data', () => spool.load())
+    const outage = new OutageCharging({
+      charging,
+      spool,
+      ready: () => store.ready && !emptied,
+      clock,
+      log,
+      metrics: metrics.spool,
+    })
+    outage.start()
+    endings.push(() => outage.stop())
+    metrics.spool.entries = () => spool.entries
+    const spoolAgeMs = (): number => (spool.oldestAt === undefined ? 0 : Math.max(0, clock.now() - spool.oldestAt))
+    metrics.spool.oldestMs = spoolAgeMs
+    readiness.watch('spool', () => spool.trouble)
     const snapshot = new Snapshot(background, partitions, clock)
     const restarts = new GatewayRestarts({
       states: new OriginStates(background),
@@ -224,13 +272,14 @@ export async function startDaemon(options: {
         })
       },
       config: config.diameter,
+      tls,
       dictionary,
       applications: [
         new CreditControl({
           dictionary,
           diameter: config.diameter,
           config: config.charging,
-          charging,
+          charging: outage,
           metrics: metrics.ccr,
           clock,
         }),
@@ -238,9 +287,24 @@ export async function startDaemon(options: {
       log,
       metrics: counters,
       clock,
+      holdBudgetMs: config.charging.holdBudgetMs,
+      memory: memoryInUse,
       originStateId: await originStateId(store, clock.now(), clock.monotonic() + storePatienceMs),
     })
     server.current = diameter
+    counters.load = () => diameter.load
+    const nodes = new Nodes({
+      ...{ config: config.store, address: embedded ? { socket: embedded.socket } : {} },
+      ...{ store: background, id, clock, log },
+    })
+    const needs = new Needs({ store: background, partitions, clock, lostMs: askedLostMs, apartMs: askedApartMs })
+    const reauthorisation = new Reauthorisation({
+      ...{ needs, nodes, id, clock, log },
+      gateways: new DiameterGateways(diameter, config.diameter),
+      release: (sessionId, actor) => accounts.release(sessionId, actor),
+      metrics: metrics.asked,
+    })
+    asking.current = reauthorisation
     const bucketsOf: BucketsOf = (offer, now, currency) => newBuckets(catalog, offer, now, currency)
 
     const quotes = new Quotes(balance, config.charging, clock)
@@ -327,6 +391,9 @@ export async function startDaemon(options: {
     endings.push(() => leases.stop())
     writer.start()
     endings.push(() => writer.stop())
+    nodes.start()
+    endings.push(() => nodes.stop())
+    endings.push(() => reauthorisation.stop())
     expiry.start()
     endings.push(() => expiry.stop())
 
@@ -351,12 +418,20 @@ export async function startDaemon(options: {
       started,
       identity: config.diameter.identity,
       realm: config.diameter.realm,
-      diameter: addresses.diameter.map(({ host, port }) => `${host}:${port}`),
+      diameter: [
+        ...addresses.diameter.map(({ host, port }) => `${host}:${port}`),
+        ...addresses.diameterTls.map(({ host, port }) => `${host}:${port} (TLS)`),
+      ],
       store: config.store.kind,
       durability: config.store.durability,
       catalog: catalog.version,
       ready: readiness.reasons().length === 0,
       reasons: readiness.reasons(),
+      spool: {
+        entries: spool.entries,
+        oldestSeconds: Math.round(spoolAgeMs() / 1000),
+        trouble: spool.trouble,
+      },
     })
     const health = await listening(startHealth({ listen: config.metrics, readiness, metrics }), endings)
     const api = await listening(
@@ -391,6 +466,16 @@ export async function startDaemon(options: {
             return diameter.disconnect(originHost)
           },
           status,
+          sessionCommands: {
+            one: (command, sessionId) => reauthorisation.ask(sessionId, askedCommands[command][0], askedPatienceMs),
+            account: async (command, account) => {
+              const word = askedCommands[command][1]
+              await needs.askAccount(word, account, clock.now())
+              reauthorisation.begin(`${word} ${account}`)
+            },
+            all: (command, perSecond) => needs.askAll(askedCommands[command][1], clock.now(), 1000 / perSecond),
+            audit: fields => log.info({ event: 'session_command', ...fields }, 'gateways are asked by command'),
+          },
           recharged: (channel, result) => metrics.operation.recharge(channel, result),
         },
       }),
@@ -401,8 +486,11 @@ export async function startDaemon(options: {
       throw new StartRefusal([messageOf(error)])
     })
     endings.push(() => diameter.close())
+    tls?.watch(config.diameter.identity)
+    endings.push(() => tls?.stop())
     const addresses = {
-      diameter: listeners,
+      diameter: listeners.filter(each => !each.tls).map(({ host, port }) => ({ host, port })),
+      diameterTls: listeners.filter(each => each.tls).map(({ host, port }) => ({ host, port })),
       admin: { host: config.admin.host, port: api.port },
       metrics: { host: config.metrics.host, port: health.port },
     }
@@ -425,11 +513,36 @@ export async function startDaemon(options: {
       addresses,
       accounts,
       seeded,
-      reload,
+      reload: () => {
+        tls?.reload()
+        return reload()
+      },
       stop: (deadlineMs = config.charging.holdBudgetMs) => (stopping ??= stop(deadlineMs)),
     }
   } catch (error) {
     await end()
+    throw error
+  }
+}
+
+function startTls({ diameter }: Config, log: Logger, clock: Clock, metrics: DiameterCounters): TlsFiles | undefined {
+  if (!diameter.tls) return undefined
+  try {
+    return new TlsFiles({ config: diameter.tls, clock, log, metrics })
+  } catch (error) {
+    if (error instanceof TlsFault) throw new StartRefusal(error.lines)
+    throw error
+  }
+}
+
+/** What a start would refuse of Diameter, besides what stands in the configuration: dictionaries, profiles, TLS files. */
+export function diameterFaults({ diameter }: Config, now: Millis): readonly string[] {
+  try {
+    const dictionary = refusing('diameter.dictionaries', () => loadDictionary(diameter.dictionaries))
+    if (diameter.tls) readTlsFiles(diameter.tls, now)
+    return unknownOmitted(diameter.peers, dictionary)
+  } catch (error) {
+    if (error instanceof StartRefusal || error instanceof TlsFault) return error.lines
     throw error
   }
 }
@@ -603,6 +716,7 @@ const portsFile = (config: Config): string => join(config.data, 'ports.json')
 function writePorts(config: Config, addresses: Daemon['addresses']): void {
   const ports = {
     diameter: addresses.diameter.map(({ port }) => port),
+    ...(addresses.diameterTls.length > 0 && { diameterTls: addresses.diameterTls.map(({ port }) => port) }),
     admin: addresses.admin.port,
     metrics: addresses.metrics.port,
     pid: process.pid,

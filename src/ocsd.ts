@@ -6,7 +6,7 @@ import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
-import { startDaemon, StartRefusal, version, type Daemon } from './daemon.js'
+import { diameterFaults, startDaemon, StartRefusal, version, type Daemon } from './daemon.js'
 import { checkConfiguration } from './inquiry/check.js'
 import { createLog } from './telemetry/log.js'
 
@@ -20,14 +20,14 @@ usage: ocsd [--config FILE] [--check]
   --version, --help
 
 SIGTERM and SIGINT drain: open requests are answered, peers are told, exit status 0. A second one ends it at once.
-SIGHUP reads the catalog again; a bad one is refused whole and the old one stays.`
+SIGHUP reads the catalog again, and the TLS files; a bad one is refused whole and the old one stays.`
 
 async function main(): Promise<void> {
   const options = readArguments()
   const file = resolve(options.config ?? process.env['OCS_CONFIG'] ?? 'config/ocs.yaml')
   if (options.check) {
     const { log } = createLog({ level: 'silent', identities: 'masked' })
-    const { ok, lines } = await checkConfiguration(file, { log })
+    const { ok, lines } = await checkConfiguration(file, { log, further: config => diameterFaults(config, Date.now()) })
     for (const line of lines) console.log(line)
     process.exitCode = ok ? 0 : 1
     return
@@ -96,6 +96,7 @@ function announce({ addresses, seeded }: Daemon, file: string): void {
       `  ocsd ${version} is ready`,
       '',
       `  Diameter Gy/Ro   ${addresses.diameter.map(at).join(', ')}`,
+      ...(addresses.diameterTls.length > 0 ? [`  Diameter on TLS  ${addresses.diameterTls.map(at).join(', ')}`] : []),
       `  admin API        http://${at(addresses.admin)}/v1   (described in /openapi.json)`,
       `  metrics, health  http://${at(addresses.metrics)}/metrics  /healthz  /readyz`,
       `  configuration    ${file}`,

@@ -28,6 +28,7 @@ import {
   readDuration,
   readFields,
   readInteger,
+  readList,
   readParsed,
   readSize,
   readText,
@@ -133,7 +134,8 @@ function readDiameter(value: Value | undefined, around: Surroundings, faults: Fa
   return {
     identity: or(fields.identity, readDomain, 'ocs.localdomain'),
     realm: or(fields.realm, readDomain, 'localdomain'),
-    listen: readPoints(fields.listen, diameterPort),
+    // With TLS there may be no other way in.
+    listen: tls && fields.listen && readList(fields.listen).length === 0 ? [] : readPoints(fields.listen, diameterPort),
     tls,
     dictionaries: fields.dictionaries
       ? readEach(fields.dictionaries, readText).map(each => resolve(around.folder, each))
@@ -167,7 +169,7 @@ const readPoint = (value: Value): ListenPoint | undefined =>
   readParsed(
     value,
     'an address to listen on',
-    text => parseDescriptor(text) ?? parseAddress(text),
+    text => (text.startsWith('fd:') ? parseDescriptor(text) : parseAddress(text)),
     'write 127.0.0.1:3868 or "[::1]:3868" (port 0 lets the system pick one), or fd:3 for a socket that is handed over',
   )
 
@@ -330,6 +332,7 @@ function contentOf(file: string): string | undefined {
 
 const chargingKeys = [
   'holdBudget',
+  'spool',
   'silence',
   'defaultValidity',
   'keepClosed',
@@ -347,6 +350,7 @@ function readCharging(value: Value | undefined): ChargingConfig {
   return {
     // Tx of a gateway is 10 s; above that no answer is heard.
     holdBudgetMs: duration(fields.holdBudget, 7 * second, { min: 100, max: minute }),
+    spoolOctets: size(fields.spool, 64 * mebi, { min: 4_096, max: 2 ** 40 }),
     silence: integer(fields.silence, 2, { min: 1, max: 100 }),
     defaultValidityMs: duration(fields.defaultValidity, hour, upToAMonth),
     keepClosedMs: duration(fields.keepClosed, 10 * minute, upToAMonth),

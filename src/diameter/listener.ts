@@ -4,7 +4,7 @@
  * socket, SCTP in one-to-one style included, which Node cannot open by itself.
  */
 import { readFileSync, readlinkSync } from 'node:fs'
-import type { AddressInfo, Server, Socket } from 'node:net'
+import type { Server, Socket } from 'node:net'
 import { createServer } from 'node:net'
 import type { ListenAddress, ListenDescriptor, ListenPoint } from '../config/config.js'
 import type { Transport } from './carriage.js'

@@ -6,6 +6,7 @@ import type { X509Certificate } from 'node:crypto'
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { PeerConfig } from '../config/config.js'
 import { plainTcp, type Carriage, type Transport } from './carriage.js'
+import type { Dictionary } from './dictionary.js'
 import type { CerRejection } from './metrics.js'
 
 export type PeerMatch = { readonly row: PeerConfig } | { readonly reason: PeerMismatch }
@@ -89,6 +90,16 @@ export function certificateFits(wanted: string, originHost: string, certificate:
   if (wanted === 'any') return true
   const name = wanted === 'origin-host' ? originHost : wanted
   return certificate?.checkHost(name, { subject: 'never', wildcards: false }) !== undefined
+}
+
+/** AVPs that a profile of the table omits and no dictionary has: a line each. */
+export function unknownOmitted(peers: readonly PeerConfig[], dictionary: Dictionary): string[] {
+  const faults = peers.flatMap(({ name, profile }) =>
+    profile.omit
+      .filter(avp => !dictionary.hasAvp(avp))
+      .map(avp => `diameter.peers: the profile of ${name} omits ${avp}, which no dictionary has; write an AVP's name`),
+  )
+  return [...new Set(faults)]
 }
 
 /** `::ffff:192.0.2.1` is 192.0.2.1: how a socket that listens on `::` sees IPv4. */

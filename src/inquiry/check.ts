@@ -7,7 +7,7 @@ import { Balance } from '../balance/balance.js'
 import { Store } from '../balance/store.js'
 import { systemClock } from '../clock.js'
 import { Quotes } from '../charging/quote.js'
-import type { ChargingConfig } from '../config/config.js'
+import type { ChargingConfig, Config } from '../config/config.js'
 import { loadConfig } from '../config/load.js'
 import { formatFault } from '../config/yaml.js'
 import { loadCatalog } from '../rating/load.js'
@@ -23,6 +23,8 @@ export interface CheckReport {
 export interface CheckOptions {
   readonly log: Logger
   readonly environment?: NodeJS.ProcessEnv
+  /** What else a start would refuse, a line each. */
+  readonly further?: (config: Config) => readonly string[]
   /** Starts the store that plays the cases; undefined where there is no redis-server. */
   readonly startStore?: typeof startScratchStore
 }
@@ -38,6 +40,8 @@ export async function checkConfiguration(file: string, options: CheckOptions): P
   if ('faults' in configured)
     return { ok: false, lines: [...configured.faults.map(formatFault), faultCount(configured)] }
   const { config } = configured
+  const further = options.further?.(config) ?? []
+  if (further.length > 0) return { ok: false, lines: [...further, faultCount({ faults: further })] }
   const outcome = loadCatalog(config.catalog)
   const tests = 'catalog' in outcome ? outcome.catalog.tests.length : 0
   const judge = (quotes: Quotes | undefined): Promise<Judgement> => judgeCatalog(outcome, { quotes })

@@ -6,6 +6,9 @@
  */
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { StoreErrorClass, StoreMetrics } from '../balance/store.js'
+import type { BookingResult } from '../charging/outage.js'
+import type { SpoolOutcome } from '../charging/spool.js'
+import { ResultCode } from '../diameter/errors.js'
 import { commandLabels, type DiameterCounters } from '../diameter/metrics.js'
 import { unitTypes, type UnitType } from '../units.js'
 import { Buckets, CountBy, Family, type Labels, type Sample } from './counts.js'
@@ -310,6 +313,33 @@ export class ExpiryCounts {
   }
 }
 
+/** What gateways were asked. */
+export class AskedCounts {
+  private readonly results = new Map<string, CountBy>(
+    (['RAR', 'ASR'] as const).map(command => [command, new CountBy(askedResults)]),
+  )
+
+  asked(command: 'RAR' | 'ASR', result: string): void {
+    const known = knownCodes.has(result) || askedResults.includes(result)
+    this.results.get(command)!.add(known ? result : 'other')
+  }
+
+  families(): Family[] {
+    return [
+      new Family(
+        'ocs_session_commands_total',
+        'RAR and ASR by what came of them: a Result-Code; timeout; undeliverable; ccr, where the session reported and nobody answered.',
+        'counter',
+        () => Array.from(this.results, ([command, results]) => results.samples('result', { command })).flat(),
+      ),
+    ]
+  }
+}
+
+const askedResults = ['2001', '2002', '5002', 'timeout', 'undeliverable', 'ccr', 'other']
+/** A peer may answer anything; those of the specifications are labels. */
+const knownCodes: ReadonlySet<string> = new Set(Object.values(ResultCode).map(String))
+
 /** `ocs_store_*`; handed to balance/. */
 export class StoreCounts implements StoreMetrics {
   private readonly durations = new Map<string, Buckets>()
@@ -447,6 +477,45 @@ export class LedgerMetrics {
   }
 }
 
+/** Reports that wait on the local disk for the store. */
+export class SpoolCounts {
+  private readonly outcomes = new CountBy(spoolOutcomes)
+  private readonly bookings = new CountBy(bookingResults)
+  /** Read at scrape. */
+  entries: (() => number) | undefined
+  oldestMs: (() => number) | undefined
+
+  spooled(outcome: SpoolOutcome): void {
+    this.outcomes.add(outcome)
+  }
+
+  booked(result: BookingResult): void {
+    this.bookings.add(result)
+  }
+
+  families(): Family[] {
+    return [
+      gauge('ocs_spool_entries', 'Reports in the spool, to be booked when the store is back.', () => this.entries?.() ?? 0),
+      gauge('ocs_spool_oldest_seconds', 'Age of the oldest report in the spool.', () => (this.oldestMs?.() ?? 0) / 1000),
+      new Family(
+        'ocs_spool_reports_total',
+        'Reports that the store did not take in time: kept on the disk, known from before, or lost as the spool is full or failed.',
+        'counter',
+        () => this.outcomes.samples('outcome'),
+      ),
+      new Family(
+        'ocs_spool_booked_total',
+        'Reports of the spool that were dealt with: booked, of an unknown session, or rejected and kept aside.',
+        'counter',
+        () => this.bookings.samples('result'),
+      ),
+    ]
+  }
+}
+
+const spoolOutcomes: readonly SpoolOutcome[] = ['kept', 'known', 'full', 'failed', 'slow']
+const bookingResults: readonly BookingResult[] = ['booked', 'unknown', 'rejected']
+
 /** Accounts, catalog and the process. */
 export class OperationMetrics {
   private readonly recharges = new Map<string, CountBy>()
@@ -497,8 +566,10 @@ export class Metrics {
   readonly ccr = new CcrMetrics()
   readonly charging = new ChargingMetrics()
   readonly expiry = new ExpiryCounts()
+  readonly asked = new AskedCounts()
   readonly store = new StoreCounts()
   readonly ledger = new LedgerMetrics()
+  readonly spool = new SpoolCounts()
   readonly operation = new OperationMetrics()
 
   /**
@@ -517,12 +588,16 @@ export class Metrics {
       ...this.ccr.families(),
       ...this.charging.families(),
       ...this.expiry.families(),
+      ...this.asked.families(),
       ...this.store.families(),
       ...this.ledger.families(),
+      ...this.spool.families(),
       ...this.operation.families(options.version),
       ...diameterFamilies(options.diameter, options.peers),
     ]
     for (const family of families) this.registry.registerMetric(family.asMetric())
+    // Shed unread: its service context is not known.
+    options.diameter.onShed = (kind, seconds) => this.ccr.record(kind, 'other', 3004, 'shed', seconds)
     if (options.runtime === false) return
     collectDefaultMetrics({ register: this.registry })
     // Gauges named like counters; the same figures by type stay.
@@ -542,6 +617,17 @@ const misnamed = ['nodejs_active_resources_total', 'nodejs_active_handles_total'
 
 function diameterFamilies(counters: DiameterCounters, peers: () => readonly PeerReading[]): Family[] {
   return [
+    new Family('ocs_shed_total', 'Requests answered 3004 unread, by peer, reason and kind.', 'counter', () =>
+      shedSamples(counters),
+    ),
+    gauge('ocs_admitted_requests', 'Requests of peers that are worked on.', () => counters.load?.().inWork ?? 0),
+    gauge('ocs_admitted_requests_cap', 'How many may be at this time; less than configured while answers take too long.', () =>
+      counters.load?.().cap ?? 0,
+    ),
+    gauge('ocs_queue_requests', 'Requests of peers that wait to be worked on.', () => counters.load?.().queued ?? 0),
+    gauge('ocs_queue_age_seconds', 'How long the oldest of them has waited.', () =>
+      (counters.load?.().queueAgeMs ?? 0) / 1000,
+    ),
     new Family('ocs_diameter_peer_up', '1 when the row of the peer table has an open connection.', 'gauge', () =>
       peers().map(({ name, connections }) => ({ labels: { peer: name }, value: Number(connections > 0) })),
     ),
@@ -599,7 +685,33 @@ function diameterFamilies(counters: DiameterCounters, peers: () => readonly Peer
       'Requests that met a defect of ours: 5012.',
       () => counters.internalErrors,
     ),
+    new Family(
+      'ocs_tls_cert_expiry_seconds',
+      'Seconds until the first certificate of a file ends: our own, or an authority of peers; below 0 it has ended.',
+      'gauge',
+      () =>
+        Array.from(counters.certificatesLeft, ([certificate, left]) => ({
+          labels: { certificate },
+          value: left() / 1000,
+        })),
+    ),
+    new Family('ocs_tls_reloads_total', 'How often the TLS files were read again, by result.', 'counter', () =>
+      Array.from(counters.tlsReloads, ([result, value]) => ({ labels: { result }, value })),
+    ),
   ]
+}
+
+/** What never happened is left out, but for one of each peer, so that an alert on their sum has something to add up. */
+function shedSamples({ shedByPeer }: DiameterCounters): Sample[] {
+  const samples: Sample[] = []
+  for (const [peer, reasons] of shedByPeer) {
+    for (const [reason, kinds] of reasons) {
+      for (const [kind, value] of kinds)
+        if (value > 0 || (reason === 'overload' && kind === 'initial'))
+          samples.push({ labels: { peer, reason, type: kind }, value })
+    }
+  }
+  return samples
 }
 
 /** Closed connections of a peer are many reasons: those that never happened are left out, but for the watchdog. */

@@ -10,11 +10,13 @@ data: ../data
 diameter:
   identity: ocs.example.net
   realm: example.net
-  listen: [127.0.0.1:3868, "[::1]:0"]
+  listen: [127.0.0.1:3868, "[::1]:0", fd:3, fd:gy]
+  tls: { listen: fd:4, certificate: tls/ocs.pem, key: /etc/tls/ocs.key, authority: tls/ca.pem }
   dictionaries: [vendor]
   peers:
     - { name: smf, identity: smf.example.net, from: [10.0.0.0/8, 192.0.2.7] }
-    - { name: any, identity: "*", realm: "*", from: "::1", relay: true, profile: { requestedUnits: ignore, subscriptionId: always } }
+    - { name: dra, identity: dra.example.net, from: 10.0.0.1, certificate: agents.example.net }
+    - { name: any, identity: "*", realm: "*", from: "::1", relay: true, certificate: any, transport: any, limits: { ratePerSecond: 500, connections: 2 }, profile: { requestedUnits: ignore, subscriptionId: always } }
   limits: { message: 64KiB, depth: 8 }
   watchdog: 6s
   duplicatePeer: replace
@@ -29,6 +31,8 @@ admin: { listen: localhost:0, tokenFile: /run/ocs/token }
 metrics: { listen: "[::]:9000" }
 log: { level: debug, identities: plain }
 `
+
+const noLimits = { connections: undefined, inFlight: undefined, ratePerSecond: undefined }
 
 const environment = { REDIS_PASSWORD: 'p@ss/w:rd' }
 const file = '/etc/ocs/ocs.yaml'
@@ -50,10 +54,14 @@ t.test('every key is read; paths start at the folder of the file', t => {
     diameter: {
       identity: 'ocs.example.net',
       realm: 'example.net',
-      listen: [
-        { host: '127.0.0.1', port: 3_868 },
-        { host: '::1', port: 0 },
-      ],
+      listen: [{ host: '127.0.0.1', port: 3_868 }, { host: '::1', port: 0 }, { fd: 3 }, { fd: 'gy' }],
+      tls: {
+        listen: [{ fd: 4 }],
+        certificate: '/etc/ocs/tls/ocs.pem',
+        key: '/etc/tls/ocs.key',
+        authority: '/etc/ocs/tls/ca.pem',
+        crl: undefined,
+      },
       dictionaries: ['/etc/ocs/vendor'],
       limits: { messageOctets: 65_536, depth: 8, avps: 4_096, sessionIdOctets: 512, cerTimeoutMs: 10_000 },
       watchdogMs: 6_000,
@@ -78,7 +86,21 @@ t.test('every key is read; paths start at the folder of the file', t => {
       identity: 'smf.example.net',
       realm: '*',
       from: ['10.0.0.0/8', '192.0.2.7/32'],
+      transport: 'any',
+      certificate: 'origin-host',
       relay: false,
+      limits: noLimits,
+      profile: standardProfile,
+    },
+    {
+      name: 'dra',
+      identity: 'dra.example.net',
+      realm: '*',
+      from: ['10.0.0.1/32'],
+      transport: 'tls',
+      certificate: 'agents.example.net',
+      relay: false,
+      limits: noLimits,
       profile: standardProfile,
     },
     {
@@ -86,7 +108,10 @@ t.test('every key is read; paths start at the folder of the file', t => {
       identity: '*',
       realm: '*',
       from: ['::1/128'],
+      transport: 'any',
+      certificate: 'any',
       relay: true,
+      limits: { ...noLimits, connections: 2, ratePerSecond: 500 },
       profile: { ...standardProfile, requestedUnits: 'ignore', subscriptionId: 'always' },
     },
   ])
@@ -145,7 +170,7 @@ t.test('secrets come from the environment or from files', t => {
 
 const mistakes: Mistake[] = [
   {
-    replace: '[127.0.0.1:3868, "[::1]:0"]',
+    replace: '[127.0.0.1:3868, "[::1]:0", fd:3, fd:gy]',
     by: '«[]',
     expect: 'diameter.listen is empty; write at least one, like 127.0.0.1:3868',
   },
@@ -182,7 +207,7 @@ const mistakes: Mistake[] = [
     replace: '127.0.0.1:3868',
     by: '«127.0.0.1',
     expect:
-      'diameter.listen[0]: `127.0.0.1` is not an address to listen on; write 127.0.0.1:3868 or "[::1]:3868"; port 0 lets the system pick one',
+      'diameter.listen[0]: `127.0.0.1` is not an address to listen on; write 127.0.0.1:3868 or "[::1]:3868" (port 0 lets the system pick one), or fd:3 for a socket that is handed over',
   },
   {
     replace: 'localhost:0',
@@ -194,7 +219,7 @@ const mistakes: Mistake[] = [
     replace: '127.0.0.1:3868',
     by: '«127.0.0.256:3868',
     expect:
-      'diameter.listen[0]: `127.0.0.256:3868` is not an address to listen on; write 127.0.0.1:3868 or "[::1]:3868"; port 0 lets the system pick one',
+      'diameter.listen[0]: `127.0.0.256:3868` is not an address to listen on; write 127.0.0.1:3868 or "[::1]:3868" (port 0 lets the system pick one), or fd:3 for a socket that is handed over',
   },
   {
     replace: '10.0.0.0/8',
@@ -216,7 +241,34 @@ const mistakes: Mistake[] = [
   {
     replace: 'relay: true',
     by: 'relay: «yes',
-    expect: 'diameter.peers[1].relay: `yes` is not true or false; write true or false',
+    expect: 'diameter.peers[2].relay: `yes` is not true or false; write true or false',
+  },
+  {
+    replace: '"[::1]:0", fd:3',
+    by: '"[::1]:0", «fd:2',
+    expect:
+      'diameter.listen[2]: `fd:2` is not an address to listen on; write 127.0.0.1:3868 or "[::1]:3868" (port 0 lets the system pick one), or fd:3 for a socket that is handed over',
+  },
+  {
+    replace: '{ listen: fd:4, certificate: tls/ocs.pem, key: /etc/tls/ocs.key, authority',
+    by: '«{ listen: fd:4, certificate: tls/ocs.pem, authority',
+    expect: 'diameter.tls lacks `key`; add `key:`',
+  },
+  {
+    replace: 'certificate: any, transport: any',
+    by: 'certificate: «any, transport: tcp',
+    expect: 'there are no certificates on tcp; write `transport: tls`, or remove the certificate',
+  },
+  {
+    replace: 'certificate: agents.example.net',
+    by: 'certificate: «agents_1',
+    expect:
+      'diameter.peers[1].certificate: `agents_1` is not the name in a certificate; write origin-host, any, or the DNS name that its subjectAltName has',
+  },
+  {
+    replace: 'connections: 2',
+    by: 'connections: «0',
+    expect: 'diameter.peers[2].limits.connections is below 1; write at least 1',
   },
   {
     replace: 'level: debug',
@@ -261,6 +313,17 @@ t.test('every planted mistake is told with its place and a hint, alone', t => {
     const { text, line } = plant(file, good, mistake)
     t.same(faultsOf(readConfig(file, text, environment)), [line], `${mistake.replace} → ${mistake.by}`)
   }
+  t.end()
+})
+
+t.test('a peer that needs TLS needs TLS to be configured', t => {
+  const row = (more: string): string => `diameter: { peers: { name: a, identity: "*", from: "::1", ${more} } }`
+  const missing = 'this peer needs TLS, which is not configured; add `tls:` to diameter'
+  t.same(faultsOf(readConfig(file, row('transport: tls'))), [`${file}:1:70: ${missing}`])
+  t.same(faultsOf(readConfig(file, row('certificate: any'))), [`${file}:1:72: ${missing}`])
+  t.match(configOf(row('transport: any, certificate: any')).diameter, { tls: undefined, peers: [{ transport: 'any' }] })
+  const tls = 'diameter: { tls: { certificate: a, key: b, authority: c, crl: d } }'
+  t.match(configOf(tls).diameter.tls, { listen: [{ host: '127.0.0.1', port: 5658 }], crl: '/etc/ocs/d' })
   t.end()
 })
 
