@@ -33,7 +33,9 @@ import { Journal } from './balance/journal.js'
 import { partitionOf } from './balance/keys.js'
 import { Leases } from './balance/leases.js'
 import { Nodes } from './balance/nodes.js'
+import { Nodes } from './balance/nodes.js'
 import { Programs } from './balance/programs.js'
+import { Needs } from './balance/reauth.js'
 import { Needs } from './balance/reauth.js'
 import { Snapshot } from './balance/snapshot.js'
 import { onceForStore, originStateId, OriginStates } from './balance/node-state.js'
@@ -44,6 +46,7 @@ import { Expiry } from './charging/expiry.js'
 import { GatewayRestarts } from './charging/gateway-restart.js'
 import { OutageCharging } from './charging/outage.js'
 import { QuoteError, Quotes } from './charging/quote.js'
+import { Reauthorisation } from './charging/reauthorisation.js'
 import { Spool } from './charging/spool.js'
 import { Reauthorisation } from './charging/reauthorisation.js'
 import { systemClock, type Clock } from './clock.js'
@@ -58,6 +61,7 @@ import { readTlsFiles, TlsFault, TlsFiles } from './diameter/tls.js'
 import { audit } from './ledger/audit.js'
 import { LedgerWriter } from './ledger/writer.js'
 import { CreditControl } from './gy/credit-control.js'
+import { DiameterGateways } from './gy/server-initiated.js'
 import { DiameterGateways } from './gy/server-initiated.js'
 import { Explainer } from './inquiry/explain.js'
 import { defaultJump, judgeCatalog, type Judgement } from './inquiry/judge.js'
@@ -109,6 +113,13 @@ const storePatienceMs = 30_000
 /** For the store's first sign of life; whoever supervises us starts us again. */
 const firstAnswerMs = 10_000
 const checkIntervalMs = 15_000
+/** An attempt at a gateway lasts half a minute at most; what is older is of a daemon that died. */
+const askedLostMs = 40_000
+/** Between two of a session: what comes meanwhile is one more, not many. The second: its gateway has not reacted yet. */
+const askedApartMs = [1_000, 5_000] as const
+/** An operator waits so long for a gateway's answer. */
+const askedPatienceMs = 5_000
+const askedCommands = { reauthorise: ['RAR', 'reauth-all'], abort: ['ASR', 'abort'] } as const
 /** An attempt at a gateway lasts half a minute at most; what is older is of a daemon that died. */
 const askedLostMs = 40_000
 /** Between two of a session: what comes meanwhile is one more, not many. The second: its gateway has not reacted yet. */
@@ -292,6 +303,18 @@ export async function startDaemon(options: {
       originStateId: await originStateId(store, clock.now(), clock.monotonic() + storePatienceMs),
     })
     server.current = diameter
+    const nodes = new Nodes({
+      ...{ config: config.store, address: embedded ? { socket: embedded.socket } : {} },
+      ...{ store: background, id, clock, log },
+    })
+    const needs = new Needs({ store: background, partitions, clock, lostMs: askedLostMs, apartMs: askedApartMs })
+    const reauthorisation = new Reauthorisation({
+      ...{ needs, nodes, id, clock, log },
+      gateways: new DiameterGateways(diameter, config.diameter),
+      release: (sessionId, actor) => accounts.release(sessionId, actor),
+      metrics: metrics.asked,
+    })
+    asking.current = reauthorisation
     counters.load = () => diameter.load
     const nodes = new Nodes({
       ...{ config: config.store, address: embedded ? { socket: embedded.socket } : {} },
@@ -394,6 +417,9 @@ export async function startDaemon(options: {
     nodes.start()
     endings.push(() => nodes.stop())
     endings.push(() => reauthorisation.stop())
+    nodes.start()
+    endings.push(() => nodes.stop())
+    endings.push(() => reauthorisation.stop())
     expiry.start()
     endings.push(() => expiry.stop())
 
@@ -466,6 +492,16 @@ export async function startDaemon(options: {
             return diameter.disconnect(originHost)
           },
           status,
+          sessionCommands: {
+            one: (command, sessionId) => reauthorisation.ask(sessionId, askedCommands[command][0], askedPatienceMs),
+            account: async (command, account) => {
+              const word = askedCommands[command][1]
+              await needs.askAccount(word, account, clock.now())
+              reauthorisation.begin(`${word} ${account}`)
+            },
+            all: (command, perSecond) => needs.askAll(askedCommands[command][1], clock.now(), 1000 / perSecond),
+            audit: fields => log.info({ event: 'session_command', ...fields }, 'gateways are asked by command'),
+          },
           sessionCommands: {
             one: (command, sessionId) => reauthorisation.ask(sessionId, askedCommands[command][0], askedPatienceMs),
             account: async (command, account) => {

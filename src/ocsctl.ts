@@ -19,6 +19,7 @@ import { addCatalogCommands } from './ctl/catalog.js'
 import type { Ctl, Options } from './ctl/command.js'
 import { addPeerCommands } from './ctl/peers.js'
 import { addRateCommands } from './ctl/rate.js'
+import { addSessionCommands, stateText } from './ctl/sessions.js'
 import { pairs, table } from './ctl/text.js'
 import { formatAmount, unitTypes, type UnitType } from './units.js'
 
@@ -148,7 +149,7 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
       setStatus(id, status, options),
     )
   }
-  command(program, 'sessions', 'List sessions.')
+  const sessions = command(program, 'sessions', 'List sessions.')
     .option('--account <id>', 'of one account, ended ones that are still kept included')
     .option('--limit <count>', 'at most so many, up to 1000', '100')
     .action(listSessions)
@@ -162,11 +163,14 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
     .action(importFile)
   const catalog = program.command('catalog').description('The catalog.').exitOverride()
   command(catalog, 'show', 'Version and offers of the catalog in use.').action(showCatalog)
-  command(catalog, 'reload', 'Read the catalog again; a bad one is refused.').action(reloadCatalog)
+  command(catalog, 'reload', 'Read the catalog again; a bad one is refused.')
+    .option('--reauthorise', 'ask the gateways of all sessions to report, spread out in time, when it is another catalog')
+    .action(reloadCatalog)
   const ctl: Ctl = { command, call, put, actor, usage: message => new Usage(message) }
   addCatalogCommands(catalog, ctl)
   addRateCommands(program, ctl)
   addPeerCommands(program, ctl)
+  addSessionCommands(sessions, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.').action(audit)
   command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)
   return program
@@ -348,7 +352,7 @@ async function listSessions(options: Options & { readonly account?: string; read
           answer.sessions.map(session => [
             session.id,
             session.account,
-            session.open ? 'open' : 'ended',
+            stateText(session, Date.now()),
             session.opened,
             String(session.lastNumber),
             session.lines.map(({ line, used }) => `${line}: ${used}`).join(' '),
@@ -402,9 +406,17 @@ async function showCatalog(options: Options): Promise<void> {
 
 type Reloaded = Exclude<ReloadOutcome, { status: 'refused' }>
 
-async function reloadCatalog(options: Options): Promise<void> {
-  const outcome = await call<Reloaded>(options, 'POST', '/v1/catalog/reload')
-  put(options, outcome, () => [...warningsOf(outcome), `${outcome.status}: catalog ${outcome.version}`].join('\n'))
+async function reloadCatalog(options: Options & { readonly reauthorise?: boolean }): Promise<void> {
+  const path = `/v1/catalog/reload${options.reauthorise ? '?reauthorise=true' : ''}`
+  const outcome = await call<Reloaded & { readonly reauthorised?: number }>(options, 'POST', path)
+  const { reauthorised } = outcome
+  put(options, outcome, () =>
+    [
+      ...warningsOf(outcome),
+      `${outcome.status}: catalog ${outcome.version}`,
+      ...(reauthorised === undefined ? [] : [`the sessions of ${reauthorised} accounts are asked to report`]),
+    ].join('\n'),
+  )
 }
 
 const warningsOf = ({ warnings }: Reloaded): string[] => warnings.map(warning => `warning: ${warning}`)

@@ -5,6 +5,7 @@ import { readIdentity, ruleOf } from './import.js'
 import { Problem } from './problem.js'
 import {
   accountId,
+  defaultActor,
   existing,
   noAccount,
   object,
@@ -17,6 +18,7 @@ import {
   type Schema,
 } from './route.js'
 import type { CatalogTexts, RatedSubject, ReloadOutcome } from './services.js'
+import { defaultPace } from './session-commands.js'
 
 /** Octets of a catalog that is sent: hundreds of thousands of prefixes. */
 export const catalogOctets = 32 * 1024 * 1024
@@ -57,9 +59,14 @@ export const ratingRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/catalog/reload',
     summary: 'Read the catalog again. A bad one is refused with every fault, and the old one stays.',
+    query: object([], {
+      reauthorise: text('Ask the gateways of all sessions to report, spread out in time, when the catalog is another', {
+        enum: ['true'],
+      }),
+    }),
     answers: { 200: 'The version in use now' },
     problems: ['catalog-refused'],
-    work: async (_, { reload }) => answerOf(await reload()),
+    work: reloadCatalog,
   },
   {
     method: 'POST',
@@ -147,6 +154,15 @@ async function diffCatalog({ body }: RouteRequest, { diff }: RouteServices): Pro
   const outcome = await diff(textsOf(body ?? {}))
   if (outcome.status === 'refused') throw refused(outcome)
   return ok({ ...outcome.diff, text: outcome.text })
+}
+
+async function reloadCatalog({ query }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const { reload, sessionCommands } = services
+  const outcome = await reload()
+  if (outcome.status !== 'loaded' || query['reauthorise'] === undefined) return answerOf(outcome)
+  const accounts = await sessionCommands.all('reauthorise', defaultPace)
+  sessionCommands.audit({ command: 'reauthorise', accounts, catalog: outcome.version, actor: defaultActor })
+  return ok({ ...outcome, reauthorised: accounts })
 }
 
 function answerOf(outcome: ReloadOutcome): RouteAnswer {

@@ -38,6 +38,7 @@ import {
   type Schema,
 } from './route.js'
 import { readCsv, readJsonLines } from './rows.js'
+import { sessionCommandRoutes } from './session-commands.js'
 import { viewOfAccount, viewOfSession } from './views.js'
 
 const csvTypes = ['text/csv']
@@ -266,6 +267,7 @@ export const routes: readonly Route[] = [
     problems: [],
     work: (_, { catalog }) => ok(catalog()),
   },
+  ...sessionCommandRoutes,
   ...ratingRoutes,
   {
     method: 'POST',

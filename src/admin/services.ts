@@ -6,6 +6,7 @@ import type { AccountWords, UseWords } from '../inquiry/rate-request.js'
 import type { Catalog } from '../rating/catalog.js'
 import type { CatalogDiff } from '../rating/diff.js'
 import type { Micros, Millis } from '../units.js'
+import type { SessionCommands } from './session-commands.js'
 import type { PeerServices } from './peers.js'
 
 /**
@@ -45,6 +46,7 @@ export interface AdminServices extends PeerServices {
   readonly explain: (query: ExplainQuery) => Promise<Explained>
   readonly audit: () => Promise<AuditView>
   readonly status: () => StatusView
+  readonly sessionCommands: SessionCommands
   /** A recharge was tried. */
   readonly recharged: (channel: string, result: 'credited' | 'repeated' | 'refused') => void
 }

@@ -114,6 +114,13 @@ export interface SessionView {
   readonly until: string
   readonly lastNumber: number
   readonly charged: string
+  /** What its gateway was asked last, RAR or ASR, and what came of it. */
+  readonly asked: {
+    readonly command: string
+    /** `sent`, a Result-Code, `timeout`, `undeliverable`, or `ccr`: no answer, but a newer request of the session. */
+    readonly result: string
+    readonly at: string
+  } | null
   readonly lines: readonly {
     readonly line: string
     readonly granted: number
@@ -248,6 +255,9 @@ export function viewOfSession(session: Session): SessionView {
     until: iso(session.until),
     lastNumber: session.lastNumber,
     charged: formatMoney(session.charged),
+    asked: session.asked
+      ? { command: session.asked.command, result: session.asked.result, at: iso(session.asked.at) }
+      : null,
     lines: session.lines.map(line => ({
       line: line.line,
       granted: Number(line.granted),

@@ -16,7 +16,7 @@ export const askWords = ['reauth', 'reauth-all', 'abort'] as const
 export type AskWord = (typeof askWords)[number]
 
 export interface Claim {
-  readonly session: Session
+  readonly session: Pick<Session, 'id' | 'account'>
   readonly command: CommandName
   /** Of this attempt, without spaces. */
   readonly token: string
@@ -163,7 +163,7 @@ export class Needs {
   }
 
   private askSession(
-    { id, account }: Session,
+    { id, account }: Claim['session'],
     step: 'claim' | 'note',
     command: CommandName,
     token: string,

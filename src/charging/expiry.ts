@@ -7,6 +7,7 @@ import type { Logger } from 'pino'
 import { readMember, type DueLists, type Expired } from '../balance/due.js'
 import type { Leases } from '../balance/leases.js'
 import { pieces } from '../balance/pipeline.js'
+import { askWordOf } from '../balance/reauth.js'
 import { BalanceUnavailableError, StoreDefectError } from '../balance/store.js'
 import type { Clock, Timer } from '../clock.js'
 import type { Millis } from '../units.js'
@@ -31,6 +32,8 @@ export interface ExpiryOptions {
   readonly leases: Pick<Leases, 'owned'>
   /** Told of each session that ended by silence. */
   readonly identities: { keepSilentSession(sessionId: string, keepMs: number): void }
+  /** Takes what is for the gateways of open sessions; `stuck`: not now. */
+  readonly ask?: (member: string) => Promise<'done' | 'stuck'>
   readonly keepSilentMs: number
   /** Business time. */
   readonly clock: Clock
@@ -181,6 +184,7 @@ export class Expiry {
   /** Does one thing that is due. */
   private async expire(partition: number, member: string): Promise<'done' | 'stuck' | 'skew'> {
     const { due, clock, keepSilentMs, identities, metrics } = this.options
+    if (askWordOf(member)) return (await this.options.ask?.(member)) ?? 'stuck'
     const { kind, id } = readMember(member)
     let reply: Expired
     try {

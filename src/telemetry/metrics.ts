@@ -9,6 +9,7 @@ import type { StoreErrorClass, StoreMetrics } from '../balance/store.js'
 import type { BookingResult } from '../charging/outage.js'
 import type { SpoolOutcome } from '../charging/spool.js'
 import { ResultCode } from '../diameter/errors.js'
+import { ResultCode } from '../diameter/errors.js'
 import { commandLabels, type DiameterCounters } from '../diameter/metrics.js'
 import { unitTypes, type UnitType } from '../units.js'
 import { Buckets, CountBy, Family, type Labels, type Sample } from './counts.js'
@@ -340,6 +341,33 @@ const askedResults = ['2001', '2002', '5002', 'timeout', 'undeliverable', 'ccr',
 /** A peer may answer anything; those of the specifications are labels. */
 const knownCodes: ReadonlySet<string> = new Set(Object.values(ResultCode).map(String))
 
+/** What gateways were asked. */
+export class AskedCounts {
+  private readonly results = new Map<string, CountBy>(
+    (['RAR', 'ASR'] as const).map(command => [command, new CountBy(askedResults)]),
+  )
+
+  asked(command: 'RAR' | 'ASR', result: string): void {
+    const known = knownCodes.has(result) || askedResults.includes(result)
+    this.results.get(command)!.add(known ? result : 'other')
+  }
+
+  families(): Family[] {
+    return [
+      new Family(
+        'ocs_session_commands_total',
+        'RAR and ASR by what came of them: a Result-Code; timeout; undeliverable; ccr, where the session reported and nobody answered.',
+        'counter',
+        () => Array.from(this.results, ([command, results]) => results.samples('result', { command })).flat(),
+      ),
+    ]
+  }
+}
+
+const askedResults = ['2001', '2002', '5002', 'timeout', 'undeliverable', 'ccr', 'other']
+/** A peer may answer anything; those of the specifications are labels. */
+const knownCodes: ReadonlySet<string> = new Set(Object.values(ResultCode).map(String))
+
 /** `ocs_store_*`; handed to balance/. */
 export class StoreCounts implements StoreMetrics {
   private readonly durations = new Map<string, Buckets>()
@@ -567,6 +595,7 @@ export class Metrics {
   readonly charging = new ChargingMetrics()
   readonly expiry = new ExpiryCounts()
   readonly asked = new AskedCounts()
+  readonly asked = new AskedCounts()
   readonly store = new StoreCounts()
   readonly ledger = new LedgerMetrics()
   readonly spool = new SpoolCounts()
@@ -588,6 +617,7 @@ export class Metrics {
       ...this.ccr.families(),
       ...this.charging.families(),
       ...this.expiry.families(),
+      ...this.asked.families(),
       ...this.asked.families(),
       ...this.store.families(),
       ...this.ledger.families(),

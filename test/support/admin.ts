@@ -137,6 +137,12 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
       strangers: [],
     }),
     closePeer: () => false,
+    sessionCommands: {
+      one: () => Promise.resolve({ status: 'asked', result: '2002' }),
+      account: () => Promise.resolve(),
+      all: () => Promise.resolve(0),
+      audit: () => undefined,
+    },
     status: () => ({
       version: '0.1.0',
       started: Date.UTC(2026, 0, 15),
