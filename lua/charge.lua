@@ -778,12 +778,13 @@ local function report_member(line)
   local had = s.money
   for i = 2, #s.cash, 2 do had = had + s.cash[i] end
   local left = report(line, true)
-  local heir = heirs[1]
-  if not heir then return end
-  local rest = left.money
+  local rest, heir = left.money, heirs[1]
   for i = 2, #left.cash, 2 do rest = rest + left.cash[i] end
+  local own_left = max(0, own - (had - rest))
+  if own_left == 0 then line.rest = 0 end -- the others used it
+  if not heir then return end
   -- Its own part is decided anew where it goes on.
-  if line.asked ~= '-' then rest = rest - max(0, own - (had - rest)) end
+  if line.asked ~= '-' then rest = rest - own_left end
   heir.money = min(rest, left.money)
   funds.held, rest = funds.held + heir.money, rest - heir.money
   for i = 1, #left.cash, 2 do
