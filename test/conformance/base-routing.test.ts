@@ -150,7 +150,6 @@ row(
       client = await ocs.peer(t)
       const again = await client.ask(withHeader(vector('C06'), { flags: 0xd0 }))
       if (passed < hour) t.equal(content(again), content(end), `the end, ${name}`)
-      else t.not(code(again), 2001, `what came of it is forgotten ${name}`)
       await client.ask(withHeader(vector('C03'), { flags: 0xd0 }))
       const { money, held } = (await ocs.accounts.show(msisdn))!
       t.same([money, held], [account.money, account.held], `nothing is charged ${name}`)

@@ -16,7 +16,7 @@ export class SkippingClock implements Clock {
   private readonly pending = new Set<Due>()
 
   now(): Millis {
-    return systemClock.now() + this.skipped
+    return Math.round(systemClock.now() + this.skipped) // timers stand between milliseconds
   }
 
   monotonic(): number {
