@@ -444,8 +444,14 @@ async function showStatus(options: Options): Promise<void> {
       diameter: status.diameter.join(', '),
       store: `${status.store}, durability ${status.durability}`,
       catalog: status.catalog,
+      spool: spoolText(status.spool),
     }),
   )
+}
+
+function spoolText({ entries, oldestSeconds, trouble }: StatusView['spool']): string {
+  const waiting = entries === 0 ? 'empty' : `${entries} reports wait for the store, the oldest for ${oldestSeconds} s`
+  return trouble === undefined ? waiting : `${waiting}; ${trouble}`
 }
 
 function accountText(account: AccountView): string {

@@ -116,4 +116,12 @@ export interface StatusView {
   readonly catalog: string
   readonly ready: boolean
   readonly reasons: readonly { readonly name: string; readonly reason: string }[]
+  /** Reports that wait for the store. */
+  readonly spool: {
+    readonly entries: number
+    /** Age of the oldest, seconds. */
+    readonly oldestSeconds: number
+    /** Why usage may get lost now. */
+    readonly trouble: string | undefined
+  }
 }

@@ -180,6 +180,8 @@ export interface StoreConfig {
 export interface ChargingConfig {
   /** How long a CCR may wait for the store before it is answered 3004, default 7 s. */
   readonly holdBudgetMs: number
+  /** Octets of the spool, for reports that the store could not take within the hold budget; default 64 MiB. */
+  readonly spoolOctets: number
   /** A hold lives this many times its Validity-Time, default 2. */
   readonly silence: number
   /** Validity-Time of a session without any quota, default 1 h. */

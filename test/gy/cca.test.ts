@@ -34,7 +34,7 @@ const context = (): CcaContext => ({
   config: {
     ...{ holdBudgetMs: 7000, silence: 2, defaultValidityMs: 3_600_000, keepClosedMs: 0, keepSilentMs: 0 },
     ...{ keepMarkMs: 0, sessionFailover: true, failureHandling: 'terminate' as const, onSuspend: 'wait' as const },
-    ...{ directDebitingFailureHandling: 'continue' as const, refundWindowMs: 0 },
+    ...{ directDebitingFailureHandling: 'continue' as const, refundWindowMs: 0, spoolOctets: 0 },
   },
   currencyCode: 978,
   profile: standardProfile,
