@@ -3,7 +3,6 @@
  * `config/ocs.yaml` explains every key with its default; an empty file gives the same configuration as that one.
  */
 import { readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
 import { dirname, resolve } from 'node:path'
 import type {
   AdminConfig,
@@ -19,7 +18,7 @@ import type {
   TlsConfig,
 } from './config.js'
 import { choice, group, or } from './optional.js'
-import { isHostName, readDomain, readEach, readPeers, readSome, loopback } from './peers.js'
+import { loopback, parseAddress, readDomain, readEach, readPeers, readSome } from './peers.js'
 import { readProfile, readProfiles } from './profiles.js'
 import {
   fault,
@@ -131,8 +130,9 @@ function readDiameter(value: Value | undefined, around: Surroundings, faults: Fa
   const fields = group(value, diameterKeys)
   const profiles = readProfiles(fields.profiles, faults)
   const tls = fields.tls && readTls(fields.tls, around)
+  const identity = or(fields.identity, readDomain, 'ocs.localdomain')
   return {
-    identity: or(fields.identity, readDomain, 'ocs.localdomain'),
+    identity,
     realm: or(fields.realm, readDomain, 'localdomain'),
     // With TLS there may be no other way in.
     listen: tls && fields.listen && readList(fields.listen).length === 0 ? [] : readPoints(fields.listen, diameterPort),
@@ -141,7 +141,7 @@ function readDiameter(value: Value | undefined, around: Surroundings, faults: Fa
       ? readEach(fields.dictionaries, readText).map(each => resolve(around.folder, each))
       : [],
     peers: fields.peers
-      ? readPeers(fields.peers, profiles, tls !== undefined)
+      ? readPeers(fields.peers, profiles, tls !== undefined, identity)
       : [{ ...loopback, profile: readProfile(undefined, profiles) }],
     limits: readLimits(fields.limits),
     watchdogMs: duration(fields.watchdog, 30 * second, { min: 6 * second, max: hour }),
@@ -187,15 +187,6 @@ const readAddress = (value: Value): ListenAddress | undefined =>
     parseAddress,
     'write 127.0.0.1:3868 or "[::1]:3868"; port 0 lets the system pick one',
   )
-
-function parseAddress(text: string): ListenAddress | undefined {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^[\]:\s]+)):(\d{1,5})$/.exec(text)
-  if (!match || Number(match[3]) > 65_535) return undefined
-  const [, bracketed, plain] = match
-  if (bracketed !== undefined && isIP(bracketed) !== 6) return undefined
-  if (plain !== undefined && isIP(plain) !== 4 && !isHostName(plain)) return undefined
-  return { host: (bracketed ?? plain)!, port: Number(match[3]) }
-}
 
 const limitKeys = [
   'message',

@@ -2,7 +2,7 @@
  * The peer table of the configuration: who may connect, how, and with which profile and limits.
  */
 import { isIP } from 'node:net'
-import type { PeerConfig, PeerLimits } from './config.js'
+import type { ListenAddress, PeerConfig, PeerLimits, PeerTarget } from './config.js'
 import { choice, group, or } from './optional.js'
 import { readProfile, standardProfile, type Profiles } from './profiles.js'
 import { fault, readBoolean, readFields, readInteger, readList, readParsed, readText, type Value } from './yaml.js'
@@ -22,30 +22,65 @@ export const loopback: PeerConfig = {
 
 /**
  * @param tls whether TLS is configured
+ * @param identity our own
  */
-export function readPeers(value: Value, profiles: Profiles, tls: boolean): PeerConfig[] {
+export function readPeers(value: Value, profiles: Profiles, tls: boolean, identity: string): PeerConfig[] {
   const peers: PeerConfig[] = []
   for (const item of readList(value)) {
     const fields = readFields(
       item,
-      ['name', 'identity', 'realm', 'from', 'transport', 'certificate', 'relay', 'limits', 'profile'],
-      ['name', 'identity', 'from'],
+      ['name', 'identity', 'realm', 'from', 'connect', 'transport', 'certificate', 'relay', 'limits', 'profile'],
+      ['name', 'identity'],
     )
+    if (!fields.from && !fields.connect)
+      fault(item, `${item.path} lacks \`from\``, 'add `from:`, or `connect:` if it is only called')
     const name = or(fields.name, readText, '')
     if (peers.some(peer => peer.name === name))
       fault(fields.name ?? item, `the peer name \`${name}\` is taken`, 'names are unique')
+    const host = or(fields.identity, readDomainOrAny, '*')
+    const security = readSecurity(fields, tls)
+    const connect =
+      fields.connect &&
+      fields.identity &&
+      readTarget(fields.connect, host, security.transport === 'tls', peers, identity)
     peers.push({
       name,
-      identity: or(fields.identity, readDomainOrAny, '*'),
+      identity: host,
       realm: or(fields.realm, readDomainOrAny, '*'),
       from: fields.from ? readSome(fields.from, readBlock, '10.0.0.0/8') : [],
-      ...readSecurity(fields, tls),
+      ...(connect && { connect }),
+      ...security,
       relay: or(fields.relay, readBoolean, false),
       limits: readPeerLimits(fields.limits),
       profile: readProfile(fields.profile, profiles),
     })
   }
   return peers
+}
+
+/** @param host its identity; @param before the rows above */
+function readTarget(
+  value: Value,
+  host: string,
+  tls: boolean,
+  before: readonly PeerConfig[],
+  identity: string,
+): PeerTarget | undefined {
+  const same = (other: string): boolean => other.toLowerCase() === host.toLowerCase()
+  if (host === '*') fault(value, 'nobody can be called by `*`', 'write the Origin-Host of the peer as its identity')
+  else if (same(identity)) fault(value, `\`${host}\` is our own identity`, 'write that of the peer')
+  else if (before.some(peer => peer.connect && same(peer.identity)))
+    fault(value, `\`${host}\` is called already`, 'a peer has one connection: let one row call it')
+  const target = readParsed(
+    value,
+    'an address to call',
+    text => {
+      const address = parseAddress(text)
+      return address?.port === 0 ? undefined : address
+    },
+    'write 192.0.2.7:3868, "[2001:db8::7]:3868" or a name with a port',
+  )
+  return target && { ...target, tls }
 }
 
 /** A row that wants a certificate wants TLS, unless it says otherwise. */
@@ -104,10 +139,20 @@ export function readSome<T>(value: Value, read: (value: Value) => T | undefined,
   return readEach(value, read)
 }
 
+/** Host and port. */
+export function parseAddress(text: string): ListenAddress | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^[\]:\s]+)):(\d{1,5})$/.exec(text)
+  if (!match || Number(match[3]) > 65_535) return undefined
+  const [, bracketed, plain] = match
+  if (bracketed !== undefined && isIP(bracketed) !== 6) return undefined
+  if (plain !== undefined && isIP(plain) !== 4 && !isHostName(plain)) return undefined
+  return { host: (bracketed ?? plain)!, port: Number(match[3]) }
+}
+
 const domainPattern = /^(?=.{1,255}$)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*$/
 
 /** A name that is no address. */
-export const isHostName = (text: string): boolean => domainPattern.test(text) && /[A-Za-z]/.test(text)
+const isHostName = (text: string): boolean => domainPattern.test(text) && /[A-Za-z]/.test(text)
 
 const parseDomain = (text: string): string | undefined => (domainPattern.test(text) ? text : undefined)
 

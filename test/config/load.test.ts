@@ -14,11 +14,12 @@ diameter:
   tls: { listen: fd:4, certificate: tls/ocs.pem, key: /etc/tls/ocs.key, authority: tls/ca.pem }
   dictionaries: [vendor]
   peers:
-    - { name: smf, identity: smf.example.net, from: [10.0.0.0/8, 192.0.2.7] }
+    - { name: smf, identity: smf.example.net, from: [10.0.0.0/8, 192.0.2.7], connect: smf.example.net:3868 }
     - { name: dra, identity: dra.example.net, from: 10.0.0.1, certificate: agents.example.net }
     - { name: any, identity: "*", realm: "*", from: "::1", relay: true, certificate: any, transport: any, limits: { ratePerSecond: 500, connections: 2 }, profile: { requestedUnits: ignore, subscriptionId: always } }
   limits: { message: 64KiB, depth: 8 }
   watchdog: 6s
+  reconnect: 1m
   duplicatePeer: replace
 store:
   kind: url
@@ -65,6 +66,7 @@ t.test('every key is read; paths start at the folder of the file', t => {
       dictionaries: ['/etc/ocs/vendor'],
       limits: { messageOctets: 65_536, depth: 8, avps: 4_096, sessionIdOctets: 512, cerTimeoutMs: 10_000 },
       watchdogMs: 6_000,
+      reconnectMs: 60_000,
       duplicatePeer: 'replace',
     },
     store: { kind: 'url', durability: 'memory', partitions: 64 },
@@ -86,6 +88,7 @@ t.test('every key is read; paths start at the folder of the file', t => {
       identity: 'smf.example.net',
       realm: '*',
       from: ['10.0.0.0/8', '192.0.2.7/32'],
+      connect: { host: 'smf.example.net', port: 3_868, tls: false },
       transport: 'any',
       certificate: 'origin-host',
       relay: false,
@@ -264,6 +267,32 @@ const mistakes: Mistake[] = [
     by: 'certificate: «agents_1',
     expect:
       'diameter.peers[1].certificate: `agents_1` is not the name in a certificate; write origin-host, any, or the DNS name that its subjectAltName has',
+  },
+  {
+    replace: 'identity: "*", realm: "*"',
+    by: 'identity: "*", connect: «192.0.2.7:3868, realm: "*"',
+    expect: 'nobody can be called by `*`; write the Origin-Host of the peer as its identity',
+  },
+  {
+    replace: 'from: 10.0.0.1,',
+    by: 'connect: «dra.example.net:0,',
+    expect:
+      'diameter.peers[1].connect: `dra.example.net:0` is not an address to call; write 192.0.2.7:3868, "[2001:db8::7]:3868" or a name with a port',
+  },
+  {
+    replace: 'identity: dra.example.net, from: 10.0.0.1,',
+    by: 'identity: OCS.example.net, connect: «"[::1]:3868",',
+    expect: '`OCS.example.net` is our own identity; write that of the peer',
+  },
+  {
+    replace: 'identity: dra.example.net, from: 10.0.0.1,',
+    by: 'identity: SMF.example.net, connect: «192.0.2.8:3868,',
+    expect: '`SMF.example.net` is called already; a peer has one connection: let one row call it',
+  },
+  {
+    replace: '{ name: dra, identity: dra.example.net, from: 10.0.0.1,',
+    by: '«{ name: dra, identity: dra.example.net,',
+    expect: 'diameter.peers[1] lacks `from`; add `from:`, or `connect:` if it is only called',
   },
   {
     replace: 'connections: 2',

@@ -177,7 +177,7 @@ t.test('a CEA nobody asked for is dropped; one that does not come is waited for 
 class HandDialled {
   readonly calls: ((outcome: Transported | Error) => void)[] = []
   cancelled = 0
-  readonly dial: Dial = (row, done): Call => {
+  readonly dial: Dial = (_row, done): Call => {
     this.calls.push(done)
     return { cancel: () => (this.cancelled += 1) }
   }
