@@ -22,3 +22,8 @@ const numbers: ReadonlyMap<string, number> = new Map(Object.entries({
 
 /** `EUR` → 978. Undefined: a code of one's own, which has no number. */
 export const currencyNumber = (code: string): number | undefined => numbers.get(code)
+
+const codes: ReadonlyMap<number, string> = new Map([...numbers].map(([code, number]) => [number, code]))
+
+/** 978 → `EUR`. Undefined: no currency in use has it. */
+export const currencyCode = (number: number): string | undefined => codes.get(number)

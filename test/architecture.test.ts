@@ -27,17 +27,18 @@ const arrows: Readonly<Record<string, Arrows>> = {
   gy: { imports: ['charging', 'diameter', 'clock', 'currency', 'units'], types: ['config'] },
   ledger: { imports: ['balance', 'clock', 'units'], types: ['config'] },
   telemetry: { imports: ['diameter', 'clock', 'units'], types: ['balance', 'charging', 'config', 'gy', 'ledger'] },
-  admin: { imports: ['balance', 'clock', 'config', 'units'], types: ['charging', 'inquiry', 'rating'] },
+  admin: { imports: ['balance', 'clock', 'config', 'units'], types: ['charging', 'inquiry', 'rating', 'trace'] },
+  trace: { imports: ['diameter', 'clock', 'units'] },
   simulator: { imports: ['diameter', 'config', 'clock', 'units'] },
   daemon: {
     imports: [
-      ...['admin', 'balance', 'charging', 'clock', 'config', 'diameter', 'gy', 'inquiry', 'ledger', 'rating'],
-      ...['store', 'telemetry', 'units'],
+      ...['admin', 'balance', 'charging', 'clock', 'config', 'currency', 'diameter', 'gy', 'inquiry', 'ledger', 'rating'],
+      ...['store', 'telemetry', 'trace', 'units'],
     ],
   },
   inquiry: { imports: ['balance', 'charging', 'clock', 'config', 'ledger', 'rating', 'store', 'units'] },
   ocsd: { imports: ['daemon', 'config', 'inquiry', 'telemetry'] },
-  ctl: { imports: ['config', 'rating', 'units'], types: ['admin', 'inquiry'] },
+  ctl: { imports: ['config', 'rating', 'simulator', 'units'], types: ['admin', 'inquiry'] },
   ocsctl: { imports: ['config', 'ctl', 'units'], types: ['admin'] },
 }
 

@@ -132,6 +132,7 @@ function addRoute(app: FastifyInstance, route: Route, services: RouteServices): 
         },
         services,
       )
+      if (route.answerType) reply.type(route.answerType)
       return reply.status(answer.status).send(answer.body)
     },
   })

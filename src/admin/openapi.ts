@@ -57,7 +57,7 @@ function operation(route: Route): object {
       ...Object.fromEntries(
         Object.entries(route.answers).map(([status, description]) => [
           status,
-          { description, content: { 'application/json': { schema: { type: 'object' } } } },
+          { description, content: { [route.answerType ?? 'application/json']: { schema: { type: 'object' } } } },
         ]),
       ),
       default: {

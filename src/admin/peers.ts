@@ -4,7 +4,16 @@
  */
 import type { Millis } from '../units.js'
 import { Problem } from './problem.js'
-import { defaultActor, object, ok, text, type Route } from './route.js'
+import {
+  defaultActor,
+  object,
+  ok,
+  text,
+  type Route,
+  type RouteAnswer,
+  type RouteRequest,
+  type RouteServices,
+} from './route.js'
 
 /** What the transport tells of its peers; times are Unix ms. */
 export interface PeersReading {
@@ -177,15 +186,17 @@ export const peerRoutes: readonly Route[] = [
     body: object([], { actor }),
     answers: { 200: 'The peer as it was; its connection ends' },
     problems: ['not-found'],
-    work: ({ params, body }, { peers, closePeer }) => {
-      const peer = existingPeer(peers(), params['originHost']!)
-      const { actor: who = defaultActor } = body as { readonly actor?: string }
-      if (!peer.connected || !closePeer(peer.originHost, who))
-        throw new Problem('not-found', `${peer.originHost} has no connection to this daemon`)
-      return ok(peer)
-    },
+    work: closePeer,
   },
 ]
+
+function closePeer({ params, body }: RouteRequest, services: RouteServices): RouteAnswer {
+  const peer = existingPeer(services.peers(), params['originHost']!)
+  const { actor: who = defaultActor } = body as { readonly actor?: string }
+  if (!peer.connected || !services.closePeer(peer.originHost, who))
+    throw new Problem('not-found', `${peer.originHost} has no connection to this daemon`)
+  return ok(peer)
+}
 
 function existingPeer(reading: PeersReading, host: string): PeerView {
   const peer = viewOf(reading).peers.find(each => each.originHost.toLowerCase() === host.toLowerCase())

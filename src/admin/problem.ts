@@ -26,6 +26,8 @@ const problems = {
   'offer-refused': [422, 'The offer is not sold to this account now'],
   'too-many': [422, 'The account has too many of them'],
   'catalog-refused': [422, 'The catalog has faults; the old one stays in use'],
+  'too-many-traces': [429, 'As many traces run as may'],
+  'not-recorded': [500, 'The audit record cannot be written'],
   internal: [500, 'ocsd made a mistake'],
   'store-unavailable': [503, 'The store does not answer'],
 } as const satisfies Record<string, readonly [status: number, title: string]>

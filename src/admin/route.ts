@@ -23,6 +23,8 @@ export interface Route {
   readonly stream?: readonly string[]
   /** By status; the body of each is described in words. */
   readonly answers: Readonly<Record<number, string>>
+  /** What the answer's body is: JSON lines as they come, instead of one JSON. Then `work` gives a stream. */
+  readonly answerType?: 'application/x-ndjson'
   readonly problems: readonly ProblemName[]
   readonly work: (request: RouteRequest, services: RouteServices) => Promise<RouteAnswer> | RouteAnswer
 }

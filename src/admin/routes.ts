@@ -39,6 +39,7 @@ import {
 } from './route.js'
 import { readCsv, readJsonLines } from './rows.js'
 import { sessionCommandRoutes } from './session-commands.js'
+import { traceRoutes } from './trace.js'
 import { viewOfAccount, viewOfSession } from './views.js'
 
 const csvTypes = ['text/csv']
@@ -259,6 +260,7 @@ export const routes: readonly Route[] = [
     work: runImport,
   },
   ...peerRoutes,
+  ...traceRoutes,
   {
     method: 'GET',
     path: '/v1/catalog',

@@ -8,6 +8,7 @@ import type { CatalogDiff } from '../rating/diff.js'
 import type { Micros, Millis } from '../units.js'
 import type { SessionCommands } from './session-commands.js'
 import type { PeerServices } from './peers.js'
+import type { TraceServices } from './trace.js'
 
 /**
  * What buying the offer now brings to an account in a currency; undefined when the catalog in use has no such offer. `refused`: why the
@@ -19,7 +20,7 @@ export type BucketsOf = (
   currency: string,
 ) => readonly NewBucket[] | { readonly refused: string } | undefined
 
-export interface AdminServices extends PeerServices {
+export interface AdminServices extends PeerServices, TraceServices {
   readonly accounts: Accounts
   readonly newBuckets: BucketsOf
   readonly catalog: () => CatalogView

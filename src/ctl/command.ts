@@ -11,6 +11,8 @@ export interface Ctl {
   readonly command: (parent: Command, usage: string, description: string) => Command
   /** One call of the admin API. What is undefined in the body is left out. */
   readonly call: <T>(options: Options, method: string, path: string, body?: object) => Promise<T>
+  /** JSON lines of the admin API as they come; aborted, they just end. */
+  readonly stream: (options: Options, path: string, body: object, signal: AbortSignal) => AsyncIterable<unknown>
   /** The answer as JSON where that was asked for, else as text. */
   readonly put: (options: Options, answer: object, text: () => string) => void
   /** Who is at it, for log and ledger. */

@@ -137,6 +137,10 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
       strangers: [],
     }),
     closePeer: () => false,
+    startTrace: () => ({ status: 'too_many' }),
+    showMessage: () => {
+      throw new Error('nothing is traced here')
+    },
     sessionCommands: {
       one: () => Promise.resolve({ status: 'asked', result: '2002' }),
       account: () => Promise.resolve(),
