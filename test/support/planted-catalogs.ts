@@ -248,7 +248,8 @@ export const plainMistakes: readonly PlantedMistake[] = [
   {
     replace: 'rank: 10',
     by: '«weight: 10',
-    expect: 'unknown key `weight` in offers.bundle; known: rank, fee, eligible, sold, grants, rules, quota, finalUnit',
+    expect:
+      'unknown key `weight` in offers.bundle; known: rank, fee, eligible, sold, grants, rules, quota, finalUnit, pools, sessions',
     schema: true,
   },
   {
@@ -1214,8 +1215,90 @@ export const fullMistakes: readonly PlantedMistake[] = [
   },
   {
     replace: '{ action: terminate }',
-    by: '{ action: «redirect }',
-    expect: 'offers.all.finalUnit.action: `redirect` is not one of terminate, none; write one of terminate, none',
+    by: '{ action: «redirekt }',
+    expect:
+      'offers.all.finalUnit.action: `redirekt` is not one of terminate, none, redirect, restrict; did you mean `redirect`?',
     schema: true,
+  },
+  {
+    replace: 'finalUnit: { action: terminate }',
+    by: 'finalUnit: «{ action: redirect }',
+    expect: 'offers.all.finalUnit does not say where to redirect; add `to:` with a URL, SIP URI or IP address',
+  },
+  {
+    replace: '{ action: terminate }',
+    by: '{ action: redirect, to: «topup }',
+    expect:
+      'offers.all.finalUnit.to: `topup` is not an address; write a URL like http://topup.example/, a SIP URI, or an IP address',
+    schema: true,
+  },
+  {
+    replace: '{ action: terminate }',
+    by: "{ action: redirect, to: «'1.2.3.999' }",
+    expect: 'offers.all.finalUnit.to: `1.2.3.999` is no address; write a URL, a SIP URI, or an IP address',
+  },
+  {
+    replace: '{ action: terminate }',
+    by: "{ action: terminate, to: «'http://a.example/' }",
+    expect: 'offers.all.finalUnit.to is for action: redirect; remove it',
+  },
+  {
+    replace: '{ action: terminate }',
+    by: '{ action: none, validity: «5m }',
+    expect: 'offers.all.finalUnit.validity has no use with none; remove it',
+  },
+  {
+    replace: '{ action: terminate }',
+    by: '{ action: restrict, filters: [«all] }',
+    expect:
+      'offers.all.finalUnit.filters[0]: `all` is not an IPFilterRule; write it like "permit out ip from 192.0.2.1 to any"',
+    schema: true,
+  },
+  {
+    replace: '{ action: terminate }',
+    by: '{ action: restrict, validity: «1500ms }',
+    expect: 'offers.all.finalUnit.validity is no whole number of seconds; write it like 5m',
+  },
+  {
+    replace: 'quota: { data: { size: 50MB } }',
+    by: 'quota: { data: { size: 50MB, consumption: «10s } }',
+    expect: 'offers.all.quota.data.consumption is for services in seconds; remove it',
+  },
+  {
+    replace: 'quota: { data: { size: 50MB } }',
+    by: 'quota: { voice: { consumption: «10s, timeMechanism: { type: dtp, interval: 60s } } }',
+    expect: 'offers.all.quota.voice has consumption and timeMechanism; remove one: the mechanism would win',
+  },
+  {
+    replace: 'quota: { data: { size: 50MB } }',
+    by: 'quota: { data: { triggers: [«location, tac] } }',
+    expect: 'the trigger location includes tac; remove one of them',
+  },
+  {
+    replace: 'quota: { data: { size: 50MB } }',
+    by: 'quota: { data: { triggers: [rat, «none] } }',
+    expect: 'offers.all.quota.data.triggers[1] is none beside other triggers; remove it',
+  },
+  {
+    replace: 'quota: { data: { size: 50MB } }',
+    by: 'quota: { data: { envelope: «some } }',
+    expect:
+      'offers.all.quota.data.envelope: `some` is not one of none, times, volume, events, both; write one of none, times, volume, events, both',
+    schema: true,
+  },
+  {
+    replace: 'quota: { data: { size: 50MB } }',
+    by: 'quota: { data: { holding: «1500ms } }',
+    expect: 'offers.all.quota.data.holding is no whole number of seconds; write it like 300s or 10m',
+  },
+  {
+    replace: 'quota: { data: { size: 50MB } }',
+    by: "pools: { a: { id: 1, price: '0.01' }, b: { id: «1, price: '0.02' } }",
+    expect: 'the pool `a` has the id 1, too; write another number',
+  },
+  {
+    replace: 'use: [data-5gb, points, data-tiers] }',
+    by: 'use: [data-5gb, points, data-tiers], pool: «internet }',
+    expect: 'there is no pool `internet`; define it under `pools:` of the offer',
   },
 ]
