@@ -20,7 +20,13 @@ import { RedisAccounts } from '../src/balance/accounts.js'
 import { Balance } from '../src/balance/balance.js'
 import { Identities } from '../src/balance/identities.js'
 import { Store } from '../src/balance/store.js'
-import { ChargingFunction, readTerms, type ChargingMetrics, type LineRequest, type RequestType } from '../src/charging/charging.js'
+import {
+  ChargingFunction,
+  termsOf,
+  type ChargingMetrics,
+  type LineRequest,
+  type RequestType,
+} from '../src/charging/charging.js'
 import { systemClock, type Clock } from '../src/clock.js'
 import { standardProfile } from '../src/config/profiles.js'
 import { loadCatalog } from '../src/rating/load.js'
@@ -256,7 +262,7 @@ class Session {
       this.state = 'open'
       this.granted = Number(answer.units)
       this.final = answer.final
-      this.reportBy = second + readTerms(answer.terms).validity
+      this.reportBy = second + termsOf(answer).validity
       return
     }
     if (!more) return

@@ -13,13 +13,13 @@ import type { Catalog, Service } from '../rating/catalog.js'
 import { findService } from '../rating/match.js'
 import type { Program } from '../rating/program.js'
 import { unitTypes, type Micros, type Millis, type UnitType } from '../units.js'
-import { readTerms } from '../rating/terms.js'
+import { readTerms, type GrantTerms } from '../rating/terms.js'
 import type { EventCharging } from './events.js'
 import { prepareLines } from './lines.js'
 
 export type { Identity } from '../balance/types.js'
 export type { LineOutcome } from '../balance/balance.js'
-export { readTerms, type GrantTerms } from '../rating/terms.js'
+export type { GrantTerms } from '../rating/terms.js'
 
 export type RequestType = 'initial' | 'update' | 'terminate' | 'event'
 
@@ -511,6 +511,9 @@ export class ChargingFunction {
     return { status: 'unknown_session' }
   }
 }
+
+/** What a line was answered with: kept with the answer, so that a repeat says the same. */
+export const termsOf = ({ terms }: { readonly terms: string }): GrantTerms => readTerms(terms)
 
 /** Of its offers, the one that allows most; undefined: none says. */
 function mostSessions({ offers }: Catalog, profile: Profile, subscriber: string): number | undefined {

@@ -1,12 +1,13 @@
 /**
  * The Credit-Control-Answer: outcomes become Result-Codes here, and nowhere else. RFC 8506 section 3.2, TS 32.299 section 6.4.3.
  */
-import { readTerms, type CreditOutcome, type LineOutcome, type ToldMoney } from '../charging/charging.js'
+import { termsOf, type CreditOutcome, type LineOutcome, type ToldMoney } from '../charging/charging.js'
 import type { ChargingConfig, PeerProfile } from '../config/config.js'
 import type { Answer } from '../diameter/application.js'
 import { ResultCode } from '../diameter/errors.js'
 import type { Writer } from '../diameter/writer.js'
 import type { ReadCcr } from './ccr.js'
+import { costTold, writeEvent } from './event-answer.js'
 import {
   isGrant,
   writeFinalUnits,
@@ -158,8 +159,12 @@ function commandLevelRefusal(ccr: ReadCcr, outcome: CreditOutcome): Refusal | un
 
 function writeBody(writer: Writer, context: CcaContext, ccr: ReadCcr, outcome: CreditOutcome): void {
   const { config, currencyCode, profile } = context
-  if (outcome.status !== 'answered') return
   const style = styleOf(profile)
+  if (outcome.status === 'event') {
+    writeEvent(writer, config, ccr, outcome, currencyCode, style.omit)
+    writeMoneyTold(writer, { ...outcome.money, cost: costTold(ccr, outcome) }, currencyCode, style)
+  }
+  if (outcome.status !== 'answered') return
   if (ccr.requestType === 'initial') {
     writer.u32(code.ccSessionFailover, config.sessionFailover ? 1 : 0)
     writer.u32(code.creditControlFailureHandling, failureHandlingValues[config.failureHandling])
@@ -177,10 +182,10 @@ function writeBody(writer: Writer, context: CcaContext, ccr: ReadCcr, outcome: C
     const group = writer.group(code.mscc)
     writeUnits(writer, line, ccr, currencyCode, style)
     writeKey(writer, line.line)
-    if ('terms' in line) writePool(writer, line.unit, readTerms(line.terms), style)
+    if ('terms' in line) writePool(writer, line.unit, termsOf(line), style)
     writeTerms(writer, line, style)
     writer.u32(code.resultCode, refusal?.resultCode ?? ResultCode.SUCCESS)
-    if (isGrant(line)) writeReporting(writer, line, readTerms(line.terms), style)
+    if (isGrant(line)) writeReporting(writer, line, termsOf(line), style)
     writer.end(group)
   }
   writeMoneyTold(writer, outcome.money, currencyCode, style)
@@ -209,7 +214,7 @@ function writeUnits(
 /** Until when, and what happens then. */
 function writeTerms(writer: Writer, line: LineOutcome, style: LineStyle): void {
   if (!('terms' in line) || line.is === 'exhausted') return
-  const terms = readTerms(line.terms)
+  const terms = termsOf(line)
   writeValidity(writer, line, terms)
   if (line.is === 'restricted' || ('final' in line && line.final)) writeFinalUnits(writer, terms, style)
 }
@@ -241,9 +246,7 @@ function writeMoneyTold(
 function writeFurnish(writer: Writer, ccr: ReadCcr, lines: readonly LineOutcome[], { omit }: LineStyle): void {
   const { chargingId } = ccr.credit.facts
   if (chargingId === undefined || omit.has('PS-Furnish-Charging-Information')) return
-  const text = lines
-    .map(line => ('terms' in line ? readTerms(line.terms).furnish : undefined))
-    .find(each => each !== undefined)
+  const text = lines.map(line => ('terms' in line ? termsOf(line).furnish : undefined)).find(each => each !== undefined)
   if (text === undefined) return
   const information = writer.group(code.serviceInformation, vendor3gpp)
   const ps = writer.group(code.psInformation, vendor3gpp)

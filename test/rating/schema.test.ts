@@ -68,8 +68,6 @@ const tables: readonly { readonly path: string; readonly text: string }[] = [
   { path: 'exchange.USD.0', text: 'exchange: { USD: [{ x\u00e9: 1 }] }' },
   { path: 'services.a', text: 'services: { a: { x\u00e9: 1 } }' },
   { path: 'services.a.quota', text: 'services: { a: { quota: { x\u00e9: 1 } } }' },
-  { path: 'services.a.quota.finalUnit', text: 'services: { a: { quota: { finalUnit: { x\u00e9: 1 } } } }' },
-  { path: 'services.a.quota.timeMechanism', text: 'services: { a: { quota: { timeMechanism: { x\u00e9: 1 } } } }' },
   { path: 'zones.a', text: 'zones: { a: { x\u00e9: 1 } }' },
   { path: 'destinations.a', text: 'destinations: { a: { x\u00e9: 1 } }' },
   { path: 'calendars.a', text: 'calendars: { a: { x\u00e9: 1 } }' },
