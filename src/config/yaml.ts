@@ -177,8 +177,8 @@ export function readTable(value: Value): Entry[] {
   )
 }
 
-/** An empty value is an empty mapping: all of its lines may be commented out. */
-function readEntries(value: Value): Entry[] | undefined {
+/** A mapping with any keys. An empty value is an empty mapping: all of its lines may be commented out. */
+export function readEntries(value: Value): Entry[] | undefined {
   const node = resolved(value)
   if (isEmpty(node)) return []
   if (!isMap(node)) return fault(value, `${called(value)} is not a table`, 'write indented `key: value` lines')
