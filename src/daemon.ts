@@ -27,6 +27,7 @@ import type {
 import { readOrMakeToken } from './admin/token.js'
 import { RedisAccounts } from './balance/accounts.js'
 import { Balance } from './balance/balance.js'
+import { EventStore } from './balance/events.js'
 import { DueLists } from './balance/due.js'
 import { Identities } from './balance/identities.js'
 import { Journal } from './balance/journal.js'
@@ -41,7 +42,8 @@ import { Snapshot } from './balance/snapshot.js'
 import { onceForStore, originStateId, OriginStates } from './balance/node-state.js'
 import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
 import type { Accounts } from './balance/types.js'
-import { ChargingFunction } from './charging/charging.js'
+import { ChargingFunction, type ChargingHints } from './charging/charging.js'
+import { EventCharging } from './charging/events.js'
 import { Expiry } from './charging/expiry.js'
 import { GatewayRestarts } from './charging/gateway-restart.js'
 import { OutageCharging } from './charging/outage.js'
@@ -227,17 +229,28 @@ export async function startDaemon(options: {
       return store.downMs === 0 ? embedded?.trouble() : undefined
     })
 
+    const hints: ChargingHints = {
+      entry: account => writer.hint(partitionOf(account, partitions)),
+      due: (account, at) => expiry.hint(partitionOf(account, partitions), at),
+    }
     const charging = new ChargingFunction({
       balance,
       identities,
       config: config.charging,
       clock,
       metrics: metrics.charging,
-      hints: {
-        entry: account => writer.hint(partitionOf(account, partitions)),
-        due: (account, at) => expiry.hint(partitionOf(account, partitions), at),
-      },
+      hints,
       descriptions: programs,
+      events: new EventCharging({
+        balance,
+        store: new EventStore(store, partitions, config.charging),
+        identities,
+        config: config.charging,
+        clock,
+        metrics: metrics.charging,
+        hints,
+        texts: programs,
+      }),
       catalog: () => catalog,
       trusted: () => !emptied,
     })

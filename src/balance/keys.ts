@@ -13,6 +13,8 @@ export const sessionKey = (partition: number, sessionId: string): string => `ocs
 export const dueKey = (partition: number): string => `ocs:{${partition}}:due`
 export const journalKey = (partition: number): string => `ocs:{${partition}}:journal`
 export const onceKey = (partition: number, key: string): string => `ocs:{${partition}}:once:${key}`
+/** How many units of a debit were refunded, by the reference of the debit. */
+export const refundedKey = (partition: number, reference: string): string => `ocs:{${partition}}:refunded:${reference}`
 /** Marks of sessions that ended in an hour (hours since 1970). */
 export const endedKey = (partition: number, hour: number): string => `ocs:{${partition}}:ended:${hour}`
 /** How many subscriptions (`offer:<name>`) and buckets (`bucket:<name>`) the accounts of a partition have. */

@@ -47,6 +47,8 @@ export interface ScriptCommands {
   charge(...args: string[]): Promise<string>
   /** charge.lua with more keys: the marks of earlier hours. The first argument is how many keys follow. */
   chargeEnded(count: number, ...args: string[]): Promise<string>
+  /** refund.lua with as many keys as its lines need: the first argument is how many follow. */
+  refundLines(count: number, ...args: string[]): Promise<string>
   expireSession(...args: string[]): Promise<string>
   expireBucket(...args: string[]): Promise<string>
   credit(...args: string[]): Promise<string>
@@ -67,6 +69,7 @@ export function defineScripts(redis: Redis, scripts: ReadonlyMap<string, Script>
     redis.defineCommand(camelCase(name), { numberOfKeys: keys, lua })
   }
   redis.defineCommand('chargeEnded', { lua: scripts.get('charge')!.lua })
+  redis.defineCommand('refundLines', { lua: scripts.get('refund')!.lua })
   return redis as RedisWithScripts
 }
 

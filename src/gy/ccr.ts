@@ -63,6 +63,8 @@ export class SubscriptionId {
   data = ''
 }
 
+export type SubscriptionIdData = Pick<SubscriptionId, 'type' | 'data'>
+
 /** Subscription-Id-Extension, RFC 8506 section 8.58: exactly one of its members. */
 export class SubscriptionIdExtension {
   e164: string | undefined = undefined
@@ -141,7 +143,7 @@ export interface ReadCcr {
   /** AoC-Request-Type asks what it costs. */
   readonly costAsked: boolean
   /** By the index of each identity, the Subscription-Id that gave it. */
-  readonly subscriptionIds: readonly SubscriptionId[]
+  readonly subscriptionIds: readonly SubscriptionIdData[]
   readonly oddities: readonly CcrOddity[]
   readonly credit: Omit<CreditRequest, 'arrival' | 'arrivedAt' | 'retransmitted' | 'profile' | 'via'>
 }
@@ -528,10 +530,10 @@ export class CcrReader {
     }
   }
 
-  private identitiesOf(ccr: Ccr): { identities: Identity[]; subscriptionIds: SubscriptionId[] } {
+  private identitiesOf(ccr: Ccr): { identities: Identity[]; subscriptionIds: SubscriptionIdData[] } {
     const identities: Identity[] = []
-    const subscriptionIds: SubscriptionId[] = []
-    const push = (source: SubscriptionId): void => {
+    const subscriptionIds: SubscriptionIdData[] = []
+    const push = (source: SubscriptionIdData): void => {
       for (const identity of identitiesIn(source)) {
         identities.push(identity)
         subscriptionIds.push(source)
@@ -618,7 +620,7 @@ function ratTypeOf(msccs: readonly Mscc[]): Buffer | undefined {
 }
 
 /** Subscription-Id-Type: 0 E.164, 1 IMSI, 2 SIP URI, 3 NAI, 4 private. A SIP URI with a number names its MSISDN, too. */
-function identitiesIn({ type, data }: SubscriptionId): Identity[] {
+function identitiesIn({ type, data }: SubscriptionIdData): Identity[] {
   if (type === 0) return [{ type: 'msisdn', value: data.startsWith('+') ? data.slice(1) : data }]
   if (type === 1) return [{ type: 'imsi', value: data }]
   const number = type === 2 ? globalNumberOf(data) : undefined

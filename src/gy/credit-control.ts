@@ -14,7 +14,7 @@ import { encodeAvp } from '../diameter/tree.js'
 import { Writer } from '../diameter/writer.js'
 import { unitTypes } from '../units.js'
 import { ccaOf, refusalOf, type CcaContext } from './cca.js'
-import { CcrReader, totalOf, usedAvp, type ReadCcr } from './ccr.js'
+import { CcrReader, totalOf, usedAvp, type CcrOddity, type ReadCcr } from './ccr.js'
 
 /** What is counted of CCRs; telemetry implements it. */
 export interface CcrMetrics {
@@ -22,6 +22,7 @@ export interface CcrMetrics {
   inFlight: number
   /** True for the few CCRs whose stages are timed. */
   sampled(): boolean
+  odd(kind: CcrOddity): void
   stage(stage: 'decode' | 'charge' | 'encode', seconds: number): void
 }
 export type ServiceContext = 'data' | 'voice' | 'sms' | 'mms' | 'other'
@@ -72,6 +73,7 @@ export class CreditControl implements Application {
     try {
       ccr = this.reader.read(request.octets) // AVPs are checked and typed here, and nowhere later
       const decoded = sampled ? clock.monotonic() : 0
+      for (const oddity of ccr.oddities) metrics.odd(oddity)
       outcome = await charging.charge({
         ...ccr.credit,
         via: peer.originHost,
@@ -80,6 +82,8 @@ export class CreditControl implements Application {
         arrivedAt,
         profile: peer.profile,
       })
+      if (peer.profile.reusedNumber === 'refuse' && 'how' in outcome && outcome.how === 'mismatch')
+        outcome = { status: 'reused_number', how: 'mismatch' }
       const answer = ccaOf(this.context(outcome, peer.profile), ccr, outcome, this.failedAvp(ccr, outcome))
       resultCode = answer.resultCode
       if (outcome.status === 'busy' && ccr.requestType === 'update' && peer.profile.onOutage === 'silent')
@@ -104,7 +108,7 @@ export class CreditControl implements Application {
   }
 
   private context(outcome: CreditOutcome, profile: PeerProfile): CcaContext {
-    const currencyCode = outcome.status === 'answered' ? currencyNumber(outcome.currency) : undefined
+    const currencyCode = 'currency' in outcome ? currencyNumber(outcome.currency) : undefined
     return { identity: this.identity, config: this.parts.config, currencyCode, profile }
   }
 
@@ -173,6 +177,8 @@ export class CreditControl implements Application {
     if (line === undefined || (line.ratingGroup === undefined && line.serviceIdentifiers.length === 0)) {
       return encodeAvp(dictionary, 'Service-Context-Id', ccr.serviceContextId)
     }
+    if (ccr.commandLevel && ccr.requestType === 'event')
+      return encodeAvp(dictionary, 'Service-Identifier', line.serviceIdentifiers[0]!)
     return encodeAvp(dictionary, 'Multiple-Services-Credit-Control', [
       ...line.serviceIdentifiers.map(id => ['Service-Identifier', id] as const),
       ...(line.ratingGroup === undefined ? [] : [['Rating-Group', line.ratingGroup] as const]),
@@ -186,6 +192,7 @@ const contexts: Readonly<Record<string, ServiceContext>> = {
   '32260': 'voice',
   '32274': 'sms',
   '32270': 'mms',
+  '32275': 'voice',
 }
 
 function contextOf(serviceContextId: string | undefined): ServiceContext {

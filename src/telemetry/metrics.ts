@@ -50,6 +50,7 @@ export class CcrMetrics {
   private readonly counts = new Map<number, Map<number, number>>()
   private readonly durations = ccrTypes.map(() => ccrOutcomes.map(() => new Buckets(ccrBuckets)))
   private readonly stageDurations = new Map<Stage, Buckets>(stages.map(stage => [stage, new Buckets(stageBuckets)]))
+  private readonly oddities = new CountBy(['reason_missing', 'reason_misplaced'])
   private turn = 0
   /** CCRs read and not answered yet. */
   inFlight = 0
@@ -77,6 +78,11 @@ export class CcrMetrics {
   /** True for the one CCR in 16 whose stages are to be timed. */
   sampled(): boolean {
     return (this.turn = (this.turn + 1) % stageSample) === 0
+  }
+
+  /** A CCR was taken as it was meant, though the specification has it otherwise. */
+  odd(kind: string): void {
+    this.oddities.add(kind)
   }
 
   stage(stage: Stage, seconds: number): void {
@@ -109,6 +115,12 @@ export class CcrMetrics {
         Array.from(this.stageDurations, ([stage, buckets]) =>
           buckets.samples('ocs_stage_duration_seconds', { stage }),
         ).flat(),
+      ),
+      new Family(
+        'ocs_ccr_oddities_total',
+        'CCRs that were taken as they were meant: usage without a Reporting-Reason, or with one in the wrong place.',
+        'counter',
+        () => this.oddities.samples('kind'),
       ),
       gauge('ocs_inflight_requests', 'CCRs read and not answered yet.', () => this.inFlight),
     ]

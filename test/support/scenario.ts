@@ -410,9 +410,12 @@ function checkAnswers(t: Test): void {
       'the refusal names a subscriber': [...identitiesInUse].some(identity => message.includes(identity)),
       'grants beside a refusal': resultCode !== 2001 && answer.all('Multiple-Services-Credit-Control').length > 0,
       'an AVP that no dictionary has': answer.list.some(({ name }) => /^\d+:/.test(name)),
-      'a grant without Validity-Time': answer
-        .groups('Multiple-Services-Credit-Control')
-        .some(each => each.group('Granted-Service-Unit') !== undefined && each.number('Validity-Time') === undefined),
+      // Of an event nothing is granted that could end.
+      'a grant without Validity-Time':
+        answer.number('CC-Request-Type') !== 4 &&
+        answer
+          .groups('Multiple-Services-Credit-Control')
+          .some(each => each.group('Granted-Service-Unit') !== undefined && each.number('Validity-Time') === undefined),
     }).flatMap(([fault, holds]) => (holds ? [fault] : []))
     if (faults.length > 0) t.fail(`${faults.join('; ')}: ${resultCode} ${message} ${allOctets.length} octets`)
   }
