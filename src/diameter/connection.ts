@@ -163,7 +163,10 @@ export class Connection implements TappedConnection {
     }, config.limits.cerTimeoutMs)
     socket.setNoDelay(true)
     socket.on('drain', () => this.adjustReading())
-    socket.on('error', () => this.onEvent('Peer-Disc', { reason: 'peer_closed' }))
+    socket.on('error', (error: Error) => {
+      this.failure ??= error.message
+      this.onEvent('Peer-Disc', { reason: 'peer_closed' })
+    })
     socket.on('close', () => this.onEvent('Peer-Disc', { reason: 'peer_closed' }))
   }
 
@@ -474,8 +477,6 @@ export class Connection implements TappedConnection {
     } catch (error) {
       if (!(error instanceof DiameterError)) throw error
       this.failure = error.message
-      const fields = { peer: row.name, 'Origin-Host': row.identity, address: this.address }
-      node.log.warn(fields, `closed a connection that we made: ${error.message}`)
       this.onEvent('I-Rcv-CEA-Bad', { reason: 'cea_rejected' })
       return
     }

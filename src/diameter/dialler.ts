@@ -174,7 +174,7 @@ export class Dialler {
   ended(connection: Connection): void {
     if (connection === this.ours) {
       this.ours = undefined
-      this.lastFailure ??= connection.failure
+      if (this.calling) this.noteFailure(connection.failure ?? 'it closed the connection before its CEA')
       this.onEvent('I-Peer-Disc', connection)
     } else if (connection === this.theirs) {
       this.theirs = undefined
@@ -231,10 +231,9 @@ export class Dialler {
   private connect(): void {
     const { clock, config } = this.node
     this.lastFailure = undefined
-    const { host, port } = this.row.connect
     const failed = (reason: string): void => {
       this.endCall()
-      this.noteFailure(`cannot reach ${host}:${port}: ${reason}`)
+      this.noteFailure(reason)
       this.onEvent('I-Rcv-Conn-Nack')
     }
     const seconds = config.limits.cerTimeoutMs / 1000
@@ -258,8 +257,9 @@ export class Dialler {
   }
 
   /** Said once, not every Tc, while it stays the same. */
-  private noteFailure(failure: string): void {
-    const { name, identity } = this.row
+  private noteFailure(reason: string): void {
+    const { name, identity, connect } = this.row
+    const failure = `no connection to ${connect.host}:${connect.port}: ${reason}`
     const fields = { peer: name, 'Origin-Host': identity }
     if (failure === this.saidLast) this.node.log.debug(fields, failure)
     else this.node.log.warn(fields, failure)

@@ -1,12 +1,16 @@
 /** Peers that ocsd calls: capabilities, Tc, good-byes, watchdog, and requests that go over such connections. */
+import { createServer } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import t from 'tap'
 import type { Test } from 'tap'
 import { VirtualClock } from '../../src/clock.js'
-import type { PeerConfig } from '../../src/config/config.js'
+import type { PeerConfig, TlsConfig } from '../../src/config/config.js'
 import type { Call, Dial, Transported } from '../../src/diameter/dialler.js'
 import { FLAG } from '../../src/diameter/header.js'
 import type { OutgoingRequest } from '../../src/diameter/server.js'
 import type { AvpItem } from '../../src/diameter/tree.js'
+import { Authority } from '../support/certificates.js'
+import type { Certificate } from '../support/certificates.js'
 import type { TestServer, TestServerParts } from '../support/diameter-server.js'
 import { aPeer, startServer, until } from '../support/diameter-server.js'
 import type { CeaParts, Received } from '../support/raw-client.js'
@@ -117,7 +121,7 @@ t.test('a CEA that is not good closes the connection, and says why; the next cal
       const client = await far.next()
       client.send(answer(await client.next()))
       await client.closed
-      const line = log.find(each => each.msg.startsWith('closed a connection that we made'))
+      const line = log.find(each => each.msg.startsWith('no connection to'))
       t.match(line, { level: 40, peer: 'pgw', 'Origin-Host': 'pgw1.example.net', msg: expected })
       t.match(server.dialled()[0], { state: 'Closed', lastFailure: expected, nextCallAt: clock.now() + 30_000 })
       t.equal(metrics.closedByPeer.get('unknown')?.get('cea_rejected'), 1)
@@ -169,7 +173,7 @@ t.test('a CEA nobody asked for is dropped; one that does not come is waited for 
   t.equal(server.dialled()[0]?.state, 'Wait-I-CEA')
   clock.advance(1)
   t.type(await client.closed, 'string')
-  t.match(server.dialled()[0], { state: 'Closed', lastFailure: 'its CEA did not come' })
+  t.match(server.dialled()[0], { state: 'Closed', lastFailure: /: its CEA did not come/ })
   t.equal(metrics.closedByPeer.get('unknown')?.get('cea_timeout'), 1)
 })
 
@@ -194,13 +198,13 @@ t.test('BASE-107: a peer that cannot be reached is called every Tc, which varies
     t.equal(hand.calls.length, attempt)
     hand.calls.at(-1)!(new Error('connect ECONNREFUSED 127.0.0.1:1'))
     const [peer] = server.dialled()
-    t.match(peer, { state: 'Closed', lastFailure: /cannot reach 127.0.0.1:1: connect ECONNREFUSED/ })
+    t.match(peer, { state: 'Closed', lastFailure: /no connection to 127.0.0.1:1: connect ECONNREFUSED/ })
     waits.push(peer!.nextCallAt! - clock.now())
     clock.advance(Math.ceil(waits.at(-1)!))
   }
   t.ok(waits.every(wait => wait >= 27_000 && wait <= 33_000))
   t.ok(Math.max(...waits) - Math.min(...waits) > 3_000, 'not the same each time')
-  const said = log.filter(line => line.msg.startsWith('cannot reach'))
+  const said = log.filter(line => line.msg.startsWith('no connection to'))
   t.equal(said.filter(line => line.level === 40).length, 1, 'the same trouble is a warning once')
 })
 
@@ -210,7 +214,7 @@ t.test('a call that nobody takes is given up after 10 s', async t => {
   clock.advance(9_999)
   t.equal(server.dialled()[0]?.state, 'Wait-Conn-Ack')
   clock.advance(1)
-  t.match(server.dialled()[0], { state: 'Closed', lastFailure: 'cannot reach 127.0.0.1:1: no answer in 10 s' })
+  t.match(server.dialled()[0], { state: 'Closed', lastFailure: 'no connection to 127.0.0.1:1: no answer in 10 s' })
   t.equal(hand.cancelled, 1)
   clock.advance(30_000)
   t.equal(hand.calls.length, 2)
@@ -456,6 +460,76 @@ t.test(
     })
   },
 )
+
+/** Configuration of TLS with this certificate, and nobody let in. */
+const withCertificate = ({ certificate, key }: Certificate, authority: Authority): TlsConfig => ({
+  ...{ listen: [{ host: '127.0.0.1', port: 0 }], certificate, key, authority: authority.certificate, crl: undefined },
+})
+
+t.test('`transport: tls`: another node of ours is called over TLS, and must show its certificate', async t => {
+  const authority = Authority.make(t)
+  const strangers = Authority.make(t, 'strangers')
+  if (!authority || !strangers) return
+  const [ours, pgw] = [authority.issue('ocs1.charging.example.net'), authority.issue('pgw1.example.net')]
+  const [other, stranger] = [authority.issue('pgw2.example.net'), strangers.issue('pgw1.example.net')]
+  const cases: [string, Certificate, Authority, RegExp | undefined][] = [
+    ['its own, of our authority', pgw, authority, undefined],
+    ['that of another peer', other, authority, /its certificate does not name pgw1.example.net/],
+    ['of an authority that we do not know', stranger, authority, /certificate/],
+    ['its own, but it does not know our authority', pgw, strangers, /alert|closed|reset/],
+  ]
+  for (const [name, certificate, itsAuthority, failure] of cases) {
+    await t.test(name, async t => {
+      const clock = new VirtualClock(Date.now())
+      const far = await startServer(t, {
+        ...{ clock, identity: 'pgw1.example.net', realm: 'example.net' },
+        tls: withCertificate(certificate, itsAuthority),
+        peers: [aPeer({ name: 'ocs', identity: '*', realm: '*', transport: 'tls', certificate: 'any' })],
+      })
+      const connect = { host: '127.0.0.1', port: far.tlsPort!, tls: true }
+      const peers = [called(0, { transport: 'tls', connect })]
+      const { server } = await startServer(t, { clock, tls: withCertificate(ours, authority), peers })
+      if (failure === undefined) {
+        await until(() => server.peers().length === 1 && far.server.peers().length === 1)
+        t.match(server.peers(), [{ direction: 'initiated', transport: 'tls', state: 'I-Open' }])
+        t.match(far.server.peers(), [
+          { direction: 'accepted', transport: 'tls', originHost: 'ocs1.charging.example.net' },
+        ])
+        const ccr = await far.server.request({
+          ...{ destinationHost: 'ocs1.charging.example.net', commandCode: 272, applicationId: 4, timeoutMs: 1_000 },
+          write: writer => writer.ready(aCcr().subarray(20)),
+        })
+        t.match(ccr, { kind: 'answered', resultCode: 2001 })
+        return
+      }
+      await until(() => server.dialled()[0]!.state === 'Closed')
+      t.match(server.dialled()[0]?.lastFailure, failure)
+      t.same([server.peers(), far.server.peers()], [[], []])
+      t.equal(server.dialled()[0]?.nextCallAt, clock.now() + 30_000)
+    })
+  }
+  await t.test('a port that speaks no TLS', async t => {
+    const sockets: Socket[] = []
+    const far = createServer(socket => sockets.push(socket))
+    t.teardown(() => {
+      for (const socket of sockets) socket.destroy()
+      far.close()
+    })
+    await new Promise<void>(resolve => far.listen(0, '127.0.0.1', resolve))
+    const { port } = far.address() as AddressInfo
+    const peers = [called(port, { transport: 'tls', connect: { host: '127.0.0.1', port, tls: true } })]
+    const clock = new VirtualClock(Date.now())
+    const { server } = await startServer(t, { clock, tls: withCertificate(ours, authority), peers })
+    await until(() => sockets.length === 1)
+    sockets[0]!.end('220 ready\r\n')
+    await until(() => server.dialled()[0]!.state === 'Closed')
+    t.match(server.dialled()[0]?.lastFailure, /wrong version number/)
+    clock.advance(30_000)
+    await until(() => sockets.length === 2)
+    clock.advance(10_000)
+    t.match(server.dialled()[0]?.lastFailure, /no answer in 10 s/, 'one that says nothing')
+  })
+})
 
 t.test('everything that was sent is as it must be', t => {
   checkEverythingReceived(t)
