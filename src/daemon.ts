@@ -34,9 +34,7 @@ import { Journal } from './balance/journal.js'
 import { partitionOf } from './balance/keys.js'
 import { Leases } from './balance/leases.js'
 import { Nodes } from './balance/nodes.js'
-import { Nodes } from './balance/nodes.js'
 import { Programs } from './balance/programs.js'
-import { Needs } from './balance/reauth.js'
 import { Needs } from './balance/reauth.js'
 import { Snapshot } from './balance/snapshot.js'
 import { onceForStore, originStateId, OriginStates } from './balance/node-state.js'
@@ -48,22 +46,22 @@ import { Expiry } from './charging/expiry.js'
 import { GatewayRestarts } from './charging/gateway-restart.js'
 import { OutageCharging } from './charging/outage.js'
 import { QuoteError, Quotes } from './charging/quote.js'
-import { Reauthorisation } from './charging/reauthorisation.js'
 import { Spool } from './charging/spool.js'
 import { Reauthorisation } from './charging/reauthorisation.js'
 import { systemClock, type Clock } from './clock.js'
 import type { Config, ListenAddress } from './config/config.js'
 import { formatFault } from './config/yaml.js'
 import { memoryInUse } from './diameter/admission.js'
+import { currencyCode } from './currency.js'
 import { loadDictionary } from './diameter/dictionary.js'
 import { DiameterCounters } from './diameter/metrics.js'
+import { MessagePrinter } from './diameter/print.js'
 import { unknownOmitted } from './diameter/peer-table.js'
 import { DiameterServer } from './diameter/server.js'
 import { readTlsFiles, TlsFault, TlsFiles } from './diameter/tls.js'
 import { audit } from './ledger/audit.js'
 import { LedgerWriter } from './ledger/writer.js'
 import { CreditControl } from './gy/credit-control.js'
-import { DiameterGateways } from './gy/server-initiated.js'
 import { DiameterGateways } from './gy/server-initiated.js'
 import { Explainer } from './inquiry/explain.js'
 import { defaultJump, judgeCatalog, type Judgement } from './inquiry/judge.js'
@@ -78,7 +76,10 @@ import { newBuckets } from './rating/match.js'
 import { compileRate } from './rating/price.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
 import { lockFolder } from './store/folder-lock.js'
+import { maskOf } from './telemetry/log.js'
 import { Metrics } from './telemetry/metrics.js'
+import { TraceService } from './trace/service.js'
+import { Tracing } from './trace/tracing.js'
 import type { Micros, Millis } from './units.js'
 
 export const version = '0.1.0'
@@ -115,13 +116,6 @@ const storePatienceMs = 30_000
 /** For the store's first sign of life; whoever supervises us starts us again. */
 const firstAnswerMs = 10_000
 const checkIntervalMs = 15_000
-/** An attempt at a gateway lasts half a minute at most; what is older is of a daemon that died. */
-const askedLostMs = 40_000
-/** Between two of a session: what comes meanwhile is one more, not many. The second: its gateway has not reacted yet. */
-const askedApartMs = [1_000, 5_000] as const
-/** An operator waits so long for a gateway's answer. */
-const askedPatienceMs = 5_000
-const askedCommands = { reauthorise: ['RAR', 'reauth-all'], abort: ['ASR', 'abort'] } as const
 /** An attempt at a gateway lasts half a minute at most; what is older is of a daemon that died. */
 const askedLostMs = 40_000
 /** Between two of a session: what comes meanwhile is one more, not many. The second: its gateway has not reacted yet. */
@@ -284,7 +278,18 @@ export async function startDaemon(options: {
       clock,
       log,
     })
+    const nodes = new Nodes({
+      ...{ config: config.store, address: embedded ? { socket: embedded.socket } : {} },
+      ...{ store: background, id, clock, log },
+    })
+    const tracing = new Tracing({ daemon: id, host: config.diameter.identity, dictionary, bus: nodes, clock })
+    const traces = new TraceService({
+      ...{ tracing, log, clock, mask: maskOf(config.log) },
+      file: join(config.data, 'trace-audit.jsonl'),
+      printer: new MessagePrinter(dictionary, currencyCode),
+    })
     const diameter = new DiameterServer({
+      tap: tracing,
       onPeer: (peer, originStateId) => {
         // A relay's id says nothing about the gateways behind it.
         if (peer.relay) return
@@ -316,23 +321,7 @@ export async function startDaemon(options: {
       originStateId: await originStateId(store, clock.now(), clock.monotonic() + storePatienceMs),
     })
     server.current = diameter
-    const nodes = new Nodes({
-      ...{ config: config.store, address: embedded ? { socket: embedded.socket } : {} },
-      ...{ store: background, id, clock, log },
-    })
-    const needs = new Needs({ store: background, partitions, clock, lostMs: askedLostMs, apartMs: askedApartMs })
-    const reauthorisation = new Reauthorisation({
-      ...{ needs, nodes, id, clock, log },
-      gateways: new DiameterGateways(diameter, config.diameter),
-      release: (sessionId, actor) => accounts.release(sessionId, actor),
-      metrics: metrics.asked,
-    })
-    asking.current = reauthorisation
     counters.load = () => diameter.load
-    const nodes = new Nodes({
-      ...{ config: config.store, address: embedded ? { socket: embedded.socket } : {} },
-      ...{ store: background, id, clock, log },
-    })
     const needs = new Needs({ store: background, partitions, clock, lostMs: askedLostMs, apartMs: askedApartMs })
     const reauthorisation = new Reauthorisation({
       ...{ needs, nodes, id, clock, log },
@@ -430,9 +419,6 @@ export async function startDaemon(options: {
     nodes.start()
     endings.push(() => nodes.stop())
     endings.push(() => reauthorisation.stop())
-    nodes.start()
-    endings.push(() => nodes.stop())
-    endings.push(() => reauthorisation.stop())
     expiry.start()
     endings.push(() => expiry.stop())
 
@@ -500,6 +486,8 @@ export async function startDaemon(options: {
             absent: diameter.absent(),
             strangers: diameter.strangers(),
           }),
+          startTrace: (request, reader) => traces.start(request, reader),
+          showMessage: message => traces.show(message),
           closePeer: (originHost, actor) => {
             log.warn({ event: 'peer_closed', 'Origin-Host': originHost, actor }, 'a peer is told good-bye by command')
             return diameter.disconnect(originHost)
@@ -512,17 +500,11 @@ export async function startDaemon(options: {
               await needs.askAccount(word, account, clock.now())
               reauthorisation.begin(`${word} ${account}`)
             },
-            all: (command, perSecond) => needs.askAll(askedCommands[command][1], clock.now(), 1000 / perSecond),
-            audit: fields => log.info({ event: 'session_command', ...fields }, 'gateways are asked by command'),
-          },
-          sessionCommands: {
-            one: (command, sessionId) => reauthorisation.ask(sessionId, askedCommands[command][0], askedPatienceMs),
-            account: async (command, account) => {
-              const word = askedCommands[command][1]
-              await needs.askAccount(word, account, clock.now())
-              reauthorisation.begin(`${word} ${account}`)
+            all: async (command, perSecond) => {
+              const asked = await needs.askAll(askedCommands[command][1], clock.now(), 1000 / perSecond)
+              void expiry.round()
+              return asked
             },
-            all: (command, perSecond) => needs.askAll(askedCommands[command][1], clock.now(), 1000 / perSecond),
             audit: fields => log.info({ event: 'session_command', ...fields }, 'gateways are asked by command'),
           },
           recharged: (channel, result) => metrics.operation.recharge(channel, result),
@@ -530,6 +512,7 @@ export async function startDaemon(options: {
       }),
       endings,
     )
+    endings.push(() => tracing.close())
     // Last of all: who reaches the Diameter port is served.
     const listeners = await diameter.listen().catch((error: unknown) => {
       throw new StartRefusal([messageOf(error)])

@@ -21,6 +21,7 @@ import { addPeerCommands } from './ctl/peers.js'
 import { addRateCommands } from './ctl/rate.js'
 import { addSessionCommands, stateText } from './ctl/sessions.js'
 import { pairs, table } from './ctl/text.js'
+import { addTraceCommand } from './ctl/trace.js'
 import { formatAmount, unitTypes, type UnitType } from './units.js'
 
 /** The daemon said no: exit status 1. */
@@ -164,12 +165,16 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   const catalog = program.command('catalog').description('The catalog.').exitOverride()
   command(catalog, 'show', 'Version and offers of the catalog in use.').action(showCatalog)
   command(catalog, 'reload', 'Read the catalog again; a bad one is refused.')
-    .option('--reauthorise', 'ask the gateways of all sessions to report, spread out in time, when it is another catalog')
+    .option(
+      '--reauthorise',
+      'ask the gateways of all sessions to report, spread out in time, when it is another catalog',
+    )
     .action(reloadCatalog)
-  const ctl: Ctl = { command, call, put, actor, usage: message => new Usage(message) }
+  const ctl: Ctl = { command, call, stream, put, actor, usage: message => new Usage(message) }
   addCatalogCommands(catalog, ctl)
   addRateCommands(program, ctl)
   addPeerCommands(program, ctl)
+  addTraceCommand(program, ctl)
   addSessionCommands(sessions, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.').action(audit)
   command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)
@@ -612,6 +617,32 @@ async function call<T>(
   }
   if (!response.ok) throw new Refused(answer as Partial<ProblemDocument>)
   return answer as T
+}
+
+/** JSON lines of an answer as they come. */
+async function* stream(options: Options, path: string, body: object, signal: AbortSignal): AsyncGenerator {
+  const { url, token } = target(options)
+  let rest = ''
+  try {
+    const response = await fetch(new URL(path, url), {
+      method: 'POST',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+      signal,
+    })
+    if (!response.ok) throw new Refused((await response.json()) as Partial<ProblemDocument>)
+    for await (const text of response.body!.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split('\n')
+      rest = lines.pop()!
+      for (const line of lines) yield JSON.parse(line)
+    }
+  } catch (error) {
+    if (signal.aborted) return
+    if (error instanceof Refused || error instanceof SyntaxError) throw error
+    const cause = (error as Error).cause
+    const why = cause instanceof Error ? cause.message : (error as Error).message
+    throw new Unreachable(`ocsd does not answer at ${url}: ${why || 'no connection'}. Is it running? (make run)`)
+  }
 }
 
 function target(options: Options): { url: string; token: string } {

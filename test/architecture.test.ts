@@ -32,7 +32,19 @@ const arrows: Readonly<Record<string, Arrows>> = {
   simulator: { imports: ['diameter', 'config', 'clock', 'units'] },
   daemon: {
     imports: [
-      ...['admin', 'balance', 'charging', 'clock', 'config', 'currency', 'diameter', 'gy', 'inquiry', 'ledger', 'rating'],
+      ...[
+        'admin',
+        'balance',
+        'charging',
+        'clock',
+        'config',
+        'currency',
+        'diameter',
+        'gy',
+        'inquiry',
+        'ledger',
+        'rating',
+      ],
       ...['store', 'telemetry', 'trace', 'units'],
     ],
   },

@@ -26,7 +26,8 @@ const patienceMs = 1000
 
 export class Nodes {
   private readonly redis: Redis
-  private readonly listeners: ((message: unknown, from: string) => void)[] = []
+  /** By channel. */
+  private readonly listeners = new Map<string, ((message: unknown, from: string) => void)[]>([[channel, []]])
   private timer: Timer | undefined
   private closed = false
 
@@ -35,11 +36,9 @@ export class Nodes {
     this.redis = new Redis({ ...connectionOptions(config, address), autoResubscribe: false })
     this.redis.on('error', (error: Error) => log.debug({ event: 'nodes_error', err: error.message }))
     this.redis.on('ready', () => {
-      this.redis.subscribe(channel).catch((error: unknown) => {
-        if (!this.closed) log.warn({ event: 'nodes_deaf', err: error }, `the store lets nobody hear ${channel}`)
-      })
+      for (const each of this.listeners.keys()) this.subscribe(each)
     })
-    this.redis.on('message', (_: string, text: string) => this.hear(text))
+    this.redis.on('message', (from: string, text: string) => this.hear(from, text))
     this.redis.on('end', () => {
       if (!this.closed) clock.setTimeout(() => this.connect(), 100)
     })
@@ -53,15 +52,40 @@ export class Nodes {
 
   /** What other daemons say; never what this one said itself. */
   listen(listener: (message: unknown, from: string) => void): void {
-    this.listeners.push(listener)
+    this.listenTo(channel, listener)
+  }
+
+  /**
+   * The same on a channel of its own.
+   *
+   * @returns ends it
+   */
+  listenTo(at: string, listener: (message: unknown, from: string) => void): () => void {
+    const there = this.listeners.get(at)
+    this.listeners.set(at, [...(there ?? []), listener])
+    if (!there && this.redis.status === 'ready') this.subscribe(at)
+    return () => {
+      const left = (this.listeners.get(at) ?? []).filter(each => each !== listener)
+      if (left.length > 0 || at === channel) {
+        this.listeners.set(at, left)
+        return
+      }
+      this.listeners.delete(at)
+      if (this.redis.status === 'ready') this.redis.unsubscribe(at).catch(() => undefined)
+    }
   }
 
   /** Says something to all others that are there. False when the store did not take it. */
-  async tell(message: object): Promise<boolean> {
+  tell(message: object): Promise<boolean> {
+    return this.tellAt(channel, message)
+  }
+
+  /** The same on a channel of its own. */
+  async tellAt(at: string, message: object): Promise<boolean> {
     const { store, id } = this.options
     try {
       await store.call('publish', store.deadlineIn(patienceMs), redis =>
-        redis.publish(channel, JSON.stringify({ from: id, message })),
+        redis.publish(at, JSON.stringify({ from: id, message })),
       )
       return true
     } catch (error) {
@@ -88,7 +112,13 @@ export class Nodes {
     }, pingEveryMs)
   }
 
-  private hear(text: string): void {
+  private subscribe(at: string): void {
+    this.redis.subscribe(at).catch((error: unknown) => {
+      if (!this.closed) this.options.log.warn({ event: 'nodes_deaf', err: error }, `the store lets nobody hear ${at}`)
+    })
+  }
+
+  private hear(at: string, text: string): void {
     let said: { readonly from?: unknown; readonly message?: unknown } | null
     try {
       said = JSON.parse(text) as typeof said
@@ -97,6 +127,6 @@ export class Nodes {
       return
     }
     if (typeof said?.from !== 'string' || said.from === this.options.id) return
-    for (const listener of this.listeners) listener(said.message, said.from)
+    for (const listener of this.listeners.get(at) ?? []) listener(said.message, said.from)
   }
 }

@@ -31,6 +31,7 @@ export type TraceOutcome =
 /** A message as its reader gets it. */
 export interface ShownMessage {
   readonly at: string
+  /** Id of the daemon where it passed, as in its folder `data`. */
   readonly daemon: string
   readonly direction: 'in' | 'out'
   readonly peer?: string
@@ -93,9 +94,9 @@ export class TraceService {
 
   show(message: TracedMessage): ShownMessage {
     const { printer } = this.parts
-    const { at, daemon, direction, peer, remote, local, octets } = message
+    const { at, daemon, host, direction, peer, remote, local, octets } = message
     const there = placeOf(peer, remote)
-    const here = placeOf(daemon, local)
+    const here = placeOf(host, local)
     const [from, to] = direction === 'in' ? [there, here] : [here, there]
     let json: PrintedMessage | undefined
     try {

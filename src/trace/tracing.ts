@@ -15,8 +15,9 @@ import { masked } from './mask.js'
 
 export interface TracedMessage {
   readonly at: Millis
-  /** Origin-Host of the daemon's configuration and its short name: where the message passed. */
+  /** Where it passed: the daemon's own id, and its Origin-Host, which it may share with others. */
   readonly daemon: string
+  readonly host: string
   readonly direction: TapDirection
   /** Origin-Host of the connection's peer; undefined before its capabilities were exchanged. */
   readonly peer: string | undefined
@@ -114,8 +115,10 @@ export class Tracing implements Tap {
 
   constructor(
     private readonly options: {
-      /** Shown beside each message. */
+      /** Tells this daemon from others on the store. */
       readonly daemon: string
+      /** Its Origin-Host. */
+      readonly host: string
       readonly dictionary: Dictionary
       readonly bus: TraceBus
       readonly clock: Clock
@@ -143,7 +146,7 @@ export class Tracing implements Tap {
   }
 
   message(direction: TapDirection, connection: TappedConnection, octets: Buffer): void {
-    const { dictionary, clock, daemon } = this.options
+    const { dictionary, clock, daemon, host } = this.options
     for (const watch of this.watches.values()) {
       const match = watch.filter.match(direction, connection, octets)
       if (!match) continue
@@ -154,7 +157,7 @@ export class Tracing implements Tap {
       const { peer, remote, local } = connection
       watch.deliver(
         {
-          ...{ at: clock.now(), daemon, direction, peer: peer?.originHost, remote, local },
+          ...{ at: clock.now(), daemon, host, direction, peer: peer?.originHost, remote, local },
           octets: masked(dictionary, octets, match.shown),
         },
         match.sessionId,
