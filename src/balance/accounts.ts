@@ -702,7 +702,7 @@ function readLine(line: string, text: string): SessionLine {
     holdUntil: has ? Number(until) : undefined,
     charged: BigInt(charged!) as Micros,
     used: BigInt(used!) as Units,
-    told: tail ? tail.includes('told') : !has,
+    told: tail?.includes('told') === true,
     pool: pool === undefined ? undefined : Number(pool),
   }
 }

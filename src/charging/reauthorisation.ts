@@ -80,7 +80,7 @@ const nonePatienceMs = 1_000
 /** For the end of what another daemon has begun. */
 const elsewhereMs = 40_000
 /** When no connection leads to the gateway: it may come back. Then its Validity-Time must do. */
-const pausesMs = [5_000, 15_000, 60_000, 300_000] as const
+const pausesMs = [2_000, 10_000, 60_000, 300_000] as const
 /** Delivery failed on the way, or is to be tried later: RFC 6733 sections 7.1.3 and 6.2.2. */
 const undelivered: ReadonlySet<string> = new Set(['undeliverable', '3002', '3004'])
 const UNKNOWN_SESSION_ID = '5002'
@@ -182,7 +182,7 @@ export class Reauthorisation {
       const asked = await Promise.all(
         sessions.map(async (session): Promise<Asked> => {
           const command = commandFor(session, word)
-          return command ? this.askSession(session, command, false) : {}
+          return command ? this.askSession(session, command, word !== 'reauth') : {}
         }),
       )
       const times = asked.flatMap(({ again }) => (again === undefined ? [] : [again]))
@@ -232,7 +232,7 @@ export class Reauthorisation {
     log[isGood(result) ? 'info' : 'warn'](fields, 'the gateway of a session was asked')
     if (said === UNKNOWN_SESSION_ID) await release(session.id, `${command.command.toLowerCase()}-5002`)
     const pause = noted && undelivered.has(result) ? pausesMs[noted.tries - 1] : undefined
-    return { result, ...(pause !== undefined && !atOnce && { again: clock.now() + pause }) }
+    return { result, ...(pause !== undefined && { again: clock.now() + pause }) }
   }
 
   // Other daemons.

@@ -21,7 +21,7 @@ import type { AvpItem, AvpTree } from '../../src/diameter/tree.js'
 import { loadCatalog } from '../../src/rating/load.js'
 import { newBuckets } from '../../src/rating/match.js'
 import { ccrAvps, encodeCcr, type CcrInput, type RequestType, type ServiceInput } from '../../src/simulator/ccr.js'
-import { Gateway, type GatewayConnection } from '../../src/simulator/gateway.js'
+import { Gateway, type GatewayConnection, type GatewayOptions } from '../../src/simulator/gateway.js'
 import { Message, type Avps } from '../../src/simulator/message.js'
 import { formatMoney, parseMoney } from '../../src/units.js'
 import { startRedis, type TestRedis } from './redis.js'
@@ -82,7 +82,12 @@ export interface Scenario {
   /** A connected gateway of the vectors' name, or another; to the first daemon, or these, in order. */
   gateway(
     t: Test,
-    options?: { originHost?: string; originStateId?: number; daemons?: readonly Daemon[] },
+    options?: {
+      originHost?: string
+      originStateId?: number
+      daemons?: readonly Daemon[]
+      onRequest?: GatewayOptions['onRequest']
+    },
   ): Promise<Gateway>
   /** A new account with one subscriber; its MSISDN is the account's id. */
   subject(t: Test, parts?: NewSubject): Promise<Subject>
@@ -133,12 +138,13 @@ export async function startScenario(
     clock,
     config: base,
     another: start,
-    gateway: async (t, { originHost = 'pgw1.example.net', originStateId, daemons: to = [daemon] } = {}) => {
+    gateway: async (t, { originHost = 'pgw1.example.net', originStateId, daemons: to = [daemon], onRequest } = {}) => {
       const gateway = new Gateway({
         dictionary,
         clock,
         originHost,
         ...(originStateId === undefined ? {} : { originStateId }),
+        ...(onRequest && { onRequest }),
         originRealm: which === 'flows' ? 'example.net' : 'localdomain',
         destinationRealm: base.diameter.realm,
         trace: (direction, octets) => {
