@@ -5,7 +5,16 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { Redis } from 'ioredis'
 import t from 'tap'
-import { accountKey, censusKey, dueKey, endedKey, journalKey, onceKey, sessionKey } from '../../src/balance/keys.js'
+import {
+  accountKey,
+  censusKey,
+  dueKey,
+  endedKey,
+  journalKey,
+  onceKey,
+  refundedKey,
+  sessionKey,
+} from '../../src/balance/keys.js'
 import { loadScripts } from '../../src/balance/scripts.js'
 import { aProgram } from '../support/charging.js'
 import { startStore } from '../support/store.js'
@@ -28,6 +37,7 @@ const keys = {
   earlier: endedKey(3, Math.floor(now / 3_600_000) - 1),
   once: onceKey(3, 'recharge:test:1'),
   census: censusKey(3),
+  refunded: refundedKey(3, 'debit'),
 }
 type Key = keyof typeof keys
 const program = aProgram({ step: 100n, num: 10n, buckets: ['data'] })
@@ -60,7 +70,7 @@ const create = (until = now + 60_000, words = ''): Call => ({
     ...offer(until, words),
   ],
 })
-function charge(type: 'I' | 'U' | 'T', number: number, at = now, searchEnded = false): Call {
+function charge(type: 'I' | 'U' | 'T' | 'E', number: number, at = now, searchEnded = false): Call {
   return {
     script: 'charge',
     keys: ['account', 'session', 'due', 'journal', 'ended', ...(searchEnded ? (['earlier'] as const) : [])],
@@ -72,9 +82,23 @@ function charge(type: 'I' | 'U' | 'T', number: number, at = now, searchEnded = f
       `${at} gw`,
       '',
       '',
-      `10 ${number === 0 ? '0' : '300'} ${type === 'T' ? '-' : '1000'} -\nnow ${program}`,
+      `10 ${number === 0 || type === 'E' ? '0' : '300'} ${type === 'T' ? '-' : '1000'} -\nnow ${program}`,
     ],
   }
+}
+
+/** Of 40 units that a rate and the bucket 1-1 had paid. */
+const refund: Call = {
+  script: 'refund',
+  keys: ['account', 'session', 'journal', 'refunded'],
+  args: [
+    `0 content ${now + 600_000} ${now} ${now} alice 1 EUR`,
+    '86400000 2592000000',
+    '"kind":"refund","number":0',
+    'gw example gw',
+    `10 20 octets 0,0,none\nof 40 ${now + 60_000} data debit\nrate 9f8e,0,1,1,0,0,-,f,1,u,-,g 0,0,0,10,1\n` +
+      `counters -\npaid 1-1:30:30,rate:10:100:9f8e:0:1:-:0,main::100`,
+  ],
 }
 
 const credit: Call = {
@@ -126,10 +150,30 @@ const cases: readonly Case[] = [
     key: 'KEYS[2] once',
   },
   {
+    name: 'refund',
+    before: [create()],
+    call: refund,
+    answers: [
+      /^new -100 0 ok -100 1000100 10=granted,20,0,0,octets,0,0,none $/,
+      /^again 0 0 ok -100 1000100 10=granted,20/,
+    ],
+    key: 'session, number',
+  },
+  {
+    name: 'charge, event',
+    before: [create()],
+    call: charge('E', 0),
+    answers: [
+      /^new 50 0 ok 50 999950 10=granted,1000,\S+ 1-1:500:500,rate:500:50:/,
+      /^again 0 0 ok 50 999950 10=granted,1000/,
+    ],
+    key: 'session, number',
+  },
+  {
     name: 'charge, CCR-I',
     before: [create()],
     call: charge('I', 0),
-    answers: [/^new 0 0 ok 0 1000000 10=granted,1000/, /^again 0 0 ok 0 1005000 10=granted,1000/],
+    answers: [/^new 0 0 ok 0 1000000 10=granted,1000/, /^again 0 0 ok 0 1000000 10=granted,1000/],
     key: 'session, number',
   },
   {
@@ -439,6 +483,7 @@ t.test('a key of another type is an error, not a silent success', async t => {
   for (const { before, call } of cases) {
     for (const key of call.keys) {
       if (key === 'ended' && call.args[0] !== 'T') continue // not looked at
+      if (key === 'due' && call.args[0]!.startsWith('E')) continue // nothing of an event falls due
       if (key === 'due' && call.script === 'charge' && call.args[0]!.startsWith('U')) continue // its time did not change
       await setUp(before)
       await redis.del(keys[key])
