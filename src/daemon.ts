@@ -485,7 +485,12 @@ export async function startDaemon(options: {
             connected: diameter.peers(),
             absent: diameter.absent(),
             strangers: diameter.strangers(),
+            dialled: diameter.dialled(),
           }),
+          callPeer: (originHost, actor) => {
+            log.info({ event: 'peer_called', 'Origin-Host': originHost, actor }, 'a peer is called by command')
+            return diameter.call(originHost)
+          },
           startTrace: (request, reader) => traces.start(request, reader),
           showMessage: message => traces.show(message),
           closePeer: (originHost, actor) => {

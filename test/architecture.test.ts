@@ -32,20 +32,8 @@ const arrows: Readonly<Record<string, Arrows>> = {
   simulator: { imports: ['diameter', 'config', 'clock', 'units'] },
   daemon: {
     imports: [
-      ...[
-        'admin',
-        'balance',
-        'charging',
-        'clock',
-        'config',
-        'currency',
-        'diameter',
-        'gy',
-        'inquiry',
-        'ledger',
-        'rating',
-      ],
-      ...['store', 'telemetry', 'trace', 'units'],
+      ...['admin', 'balance', 'charging', 'clock', 'config', 'currency', 'diameter', 'gy', 'inquiry'],
+      ...['ledger', 'rating', 'store', 'telemetry', 'trace', 'units'],
     ],
   },
   inquiry: { imports: ['balance', 'charging', 'clock', 'config', 'ledger', 'rating', 'store', 'units'] },

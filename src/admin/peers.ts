@@ -23,6 +23,15 @@ export interface PeersReading {
   readonly absent: readonly AbsentReading[]
   /** Refusals of who is in no row by name, the newest last. */
   readonly strangers: readonly RefusalReading[]
+  /** Those that this daemon calls. */
+  readonly dialled: readonly DialledReading[]
+}
+
+interface DialledReading {
+  readonly originHost: string
+  readonly target: { readonly host: string; readonly port: number }
+  readonly nextCallAt: Millis | undefined
+  readonly lastFailure: string | undefined
 }
 
 interface RowReading {
@@ -127,6 +136,13 @@ export interface PeerView {
   readonly lastError?: { readonly at: string; readonly direction: 'in' | 'out'; readonly resultCode: number; readonly message?: string } // prettier-ignore
   readonly lastEnd?: { readonly at: string; readonly reason: string }
   readonly lastRefusal?: RefusalView
+  /** It is called from here. */
+  readonly called?: {
+    readonly at: string
+    /** Undefined while it is connected or being called, and when it asked not to be called. */
+    readonly next?: string
+    readonly lastFailure?: string
+  }
 }
 
 export interface CountsView {
@@ -154,6 +170,8 @@ export interface PeerServices {
   readonly peers: () => PeersReading
   /** Says good-bye with DPR; false: it has no connection here. */
   readonly closePeer: (originHost: string, actor: string) => boolean
+  /** Calls it now; false: no row says where. */
+  readonly callPeer: (originHost: string, actor: string) => boolean
 }
 
 const originHost = text('Origin-Host, in any case', { minLength: 1, maxLength: 255 })
@@ -188,6 +206,16 @@ export const peerRoutes: readonly Route[] = [
     problems: ['not-found'],
     work: closePeer,
   },
+  {
+    method: 'POST',
+    path: '/v1/peers/:originHost/call',
+    summary: 'Call a peer now whose row says where, also one that asked not to be called.',
+    params,
+    body: object([], { actor }),
+    answers: { 200: 'The peer as it was' },
+    problems: ['not-found'],
+    work: callPeer,
+  },
 ]
 
 function closePeer({ params, body }: RouteRequest, services: RouteServices): RouteAnswer {
@@ -198,16 +226,28 @@ function closePeer({ params, body }: RouteRequest, services: RouteServices): Rou
   return ok(peer)
 }
 
+function callPeer({ params, body }: RouteRequest, services: RouteServices): RouteAnswer {
+  const peer = existingPeer(services.peers(), params['originHost']!)
+  const { actor: who = defaultActor } = body as { readonly actor?: string }
+  if (!services.callPeer(peer.originHost, who))
+    throw new Problem('not-found', `no row of the peer table says where to call ${peer.originHost}`)
+  return ok(peer)
+}
+
 function existingPeer(reading: PeersReading, host: string): PeerView {
   const peer = viewOf(reading).peers.find(each => each.originHost.toLowerCase() === host.toLowerCase())
   if (!peer) throw new Problem('not-found', `no row of the peer table and no connection of this daemon is ${host}`)
   return peer
 }
 
-export function viewOf({ rows, connected, absent, strangers }: PeersReading): PeersView {
+export function viewOf({ rows, connected, absent, strangers, dialled }: PeersReading): PeersView {
   const order = new Map(rows.map(({ name }, i) => [name, i]))
   const place = ({ name }: PeerView): number => order.get(name) ?? rows.length
-  const peers = [...connected.map(connectedView), ...absent.map(each => absentView(each, rows))]
+  const calls = new Map(dialled.map(each => [each.originHost.toLowerCase(), calledView(each)]))
+  const peers = [...connected.map(connectedView), ...absent.map(each => absentView(each, rows))].map(peer => {
+    const called = calls.get(peer.originHost.toLowerCase())
+    return called ? { ...peer, called } : peer
+  })
   return {
     rows: rows.map(({ name, identity, realm, from, relay }) => ({ name, identity, realm, from, relay })),
     peers: peers.sort((a, b) => place(a) - place(b) || Number(b.connected) - Number(a.connected)),
@@ -232,6 +272,15 @@ function absentView({ originHost, tally, refusal }: AbsentReading, rows: readonl
     ...{ name: named?.name ?? tally?.row ?? '', originHost, connected: false },
     ...(tally && tallyView(tally)),
     ...(refusal && { lastRefusal: refusalView(refusal) }),
+  }
+}
+
+function calledView({ target, nextCallAt, lastFailure }: DialledReading): NonNullable<PeerView['called']> {
+  const { host, port } = target
+  return {
+    at: `${host.includes(':') ? `[${host}]` : host}:${port}`,
+    ...(nextCallAt !== undefined && { next: timeText(nextCallAt) }),
+    ...(lastFailure !== undefined && { lastFailure }),
   }
 }
 

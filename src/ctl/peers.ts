@@ -37,6 +37,16 @@ Of the daemon that is asked; another one on the same store has connections of it
       const peer = await call<PeerView>(options, 'POST', `${pathOf(host)}/close`, { actor })
       put(options, peer, () => `${peer.originHost} is told good-bye (DPR); it may connect again`)
     })
+  command(peers, 'call <origin-host>', 'Call a peer now whose row says where to.').action(
+    async (host: string, options: Options) => {
+      const peer = await call<PeerView>(options, 'POST', `${pathOf(host)}/call`, { actor })
+      put(options, peer, () =>
+        peer.connected
+          ? `${peer.originHost} is connected already`
+          : `${peer.originHost} is called at ${peer.called?.at ?? ''}; ocsctl peers show tells what came of it`,
+      )
+    },
+  )
 }
 
 const pathOf = (host: string): string => `/v1/peers/${encodeURIComponent(host)}`
@@ -70,7 +80,7 @@ function peerRow(peer: PeerView): string[] {
   return [
     ...[peer.name, peer.originHost, peer.connected ? peer.state! : 'not connected'],
     peer.since ?? (peer.lastEnd ? `${peer.lastEnd.at} (${words(peer.lastEnd.reason)})` : 'never'),
-    peer.address === undefined ? '' : endpoint(peer.address, peer.port!),
+    peer.address === undefined ? (peer.called ? `calls ${peer.called.at}` : '') : endpoint(peer.address, peer.port!),
     peer.connected ? `${peer.transport}, ${peer.direction}` : '',
     peer.productName ?? '',
     (peer.applications ?? []).map(applicationName).join(' '),
@@ -80,14 +90,15 @@ function peerRow(peer: PeerView): string[] {
   ]
 }
 
-/** Of a peer without a connection, its last refusal when that is newer than its last error. */
-function troubleOf({ connected, lastError, lastRefusal }: PeerView): string {
+/** Of a peer without a connection, why it has none, when that is known. */
+function troubleOf({ connected, lastError, lastRefusal, called }: PeerView): string {
+  if (!connected && called?.lastFailure !== undefined) return `the last call failed: ${called.lastFailure}`
   if (!connected && lastRefusal && !(lastError && lastError.at > lastRefusal.at)) return refusalText(lastRefusal)
   return lastError ? errorText(lastError) : 'none'
 }
 
 function peerText(peer: PeerView): string {
-  const { counts, lastError, lastEnd, lastRefusal } = peer
+  const { counts, called, lastError, lastEnd, lastRefusal } = peer
   const connection: Record<string, string> = peer.connected
     ? {
         since: peer.since!,
@@ -111,6 +122,11 @@ function peerText(peer: PeerView): string {
       connections: `${counts.connections} since the daemon started`,
       'asked us': `${counts.requestsIn}, answered ${byClass(counts.answersOut)}`,
       'we asked': `${counts.requestsOut}, answered ${byClass(counts.answersIn)}`,
+    }),
+    ...(called && {
+      'called at': called.at,
+      'next call': called.next ?? 'none',
+      'last call': called.lastFailure === undefined ? 'did not fail' : `failed: ${called.lastFailure}`,
     }),
     'last error': lastError ? errorText(lastError) : 'none',
     'last end': lastEnd ? `${lastEnd.at}: ${words(lastEnd.reason)}` : 'none',

@@ -135,8 +135,10 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
       connected: [aConnectedPeer],
       absent: [],
       strangers: [],
+      dialled: [],
     }),
     closePeer: () => false,
+    callPeer: () => false,
     startTrace: () => ({ status: 'too_many' }),
     showMessage: () => {
       throw new Error('nothing is traced here')
