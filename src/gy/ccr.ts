@@ -107,6 +107,7 @@ export class Ccr {
   ccSubSessionId: Buffer | undefined = undefined
   serviceInformation: ServiceInformation | undefined = undefined
   ratType: Buffer | undefined = undefined
+  terminationCause: number | undefined = undefined
   proxyInfo: Buffer[] = []
 }
 
@@ -126,7 +127,7 @@ const reasonsOfUnits: ReadonlySet<number> = new Set([0, 3, 5, 8])
 const reasonsOfMscc: ReadonlySet<number> = new Set([1, 2, 4, 6, 7, 8, 9])
 
 /** What the specification has otherwise, and we take as it is meant. */
-export type CcrOddity = 'reason_missing' | 'reason_misplaced'
+export type CcrOddity = 'reason_missing' | 'reason_misplaced' | 'bad_answer'
 
 /** AOC_NOT_REQUESTED and AOC_TARIFF_ONLY ask for no cost: TS 32.299 section 7.2.8. */
 const aocWithCost: ReadonlySet<number> = new Set([1, 2])
@@ -235,6 +236,7 @@ export class CcrReader {
       ccSubSessionId: ['CC-Sub-Session-Id', 'raw'],
       serviceInformation: ['Service-Information', serviceInformationShape(dictionary)],
       ratType: '3GPP-RAT-Type',
+      terminationCause: 'Termination-Cause',
       proxyInfo: ['Proxy-Info', 'raw'],
     })
   }
@@ -629,7 +631,7 @@ function identitiesIn({ type, data }: SubscriptionIdData): Identity[] {
 }
 
 /** Reports without a reason, and reasons that stand where the specification has others: TS 32.299 sections 6.5.1.3 and 7.2.175. */
-function odditiesOf({ mscc: msccs, reportingReasons }: Ccr): readonly CcrOddity[] {
+function odditiesOf({ mscc: msccs, reportingReasons, terminationCause }: Ccr): readonly CcrOddity[] {
   let missing = false
   let misplaced = reportingReasons.length > 0
   for (const { reportingReasons, used, requested } of msccs) {
@@ -643,9 +645,17 @@ function odditiesOf({ mscc: msccs, reportingReasons }: Ccr): readonly CcrOddity[
     misplaced ||= requested?.reportingReason !== undefined
     missing ||= used.length > 0 && reasons === 0
   }
-  if (!missing && !misplaced) return noOddities
-  return [...(missing ? (['reason_missing'] as const) : []), ...(misplaced ? (['reason_misplaced'] as const) : [])]
+  // RFC 8506 section 5.1.1: it could not make sense of an answer of ours, of a tariff change for one.
+  const refused = terminationCause === diameterBadAnswer
+  if (!missing && !misplaced && !refused) return noOddities
+  return [
+    ...(refused ? (['bad_answer'] as const) : []),
+    ...(missing ? (['reason_missing'] as const) : []),
+    ...(misplaced ? (['reason_misplaced'] as const) : []),
+  ]
 }
+
+const diameterBadAnswer = 3
 
 const nothing = { octets: undefined, seconds: undefined, events: undefined, money: undefined }
 

@@ -9,7 +9,6 @@ import type { StoreErrorClass, StoreMetrics } from '../balance/store.js'
 import type { BookingResult } from '../charging/outage.js'
 import type { SpoolOutcome } from '../charging/spool.js'
 import { ResultCode } from '../diameter/errors.js'
-import { ResultCode } from '../diameter/errors.js'
 import { commandLabels, type DiameterCounters } from '../diameter/metrics.js'
 import { unitTypes, type UnitType } from '../units.js'
 import { Buckets, CountBy, Family, type Labels, type Sample } from './counts.js'
@@ -50,7 +49,7 @@ export class CcrMetrics {
   private readonly counts = new Map<number, Map<number, number>>()
   private readonly durations = ccrTypes.map(() => ccrOutcomes.map(() => new Buckets(ccrBuckets)))
   private readonly stageDurations = new Map<Stage, Buckets>(stages.map(stage => [stage, new Buckets(stageBuckets)]))
-  private readonly oddities = new CountBy(['reason_missing', 'reason_misplaced'])
+  private readonly oddities = new CountBy(['reason_missing', 'reason_misplaced', 'bad_answer'])
   private turn = 0
   /** CCRs read and not answered yet. */
   inFlight = 0
@@ -118,7 +117,7 @@ export class CcrMetrics {
       ),
       new Family(
         'ocs_ccr_oddities_total',
-        'CCRs that were taken as they were meant: usage without a Reporting-Reason, or with one in the wrong place.',
+        'CCRs that say more than their words: usage without a Reporting-Reason or with a misplaced one; sessions that end by a bad answer of ours.',
         'counter',
         () => this.oddities.samples('kind'),
       ),
@@ -353,33 +352,6 @@ const askedResults = ['2001', '2002', '5002', 'timeout', 'undeliverable', 'ccr',
 /** A peer may answer anything; those of the specifications are labels. */
 const knownCodes: ReadonlySet<string> = new Set(Object.values(ResultCode).map(String))
 
-/** What gateways were asked. */
-export class AskedCounts {
-  private readonly results = new Map<string, CountBy>(
-    (['RAR', 'ASR'] as const).map(command => [command, new CountBy(askedResults)]),
-  )
-
-  asked(command: 'RAR' | 'ASR', result: string): void {
-    const known = knownCodes.has(result) || askedResults.includes(result)
-    this.results.get(command)!.add(known ? result : 'other')
-  }
-
-  families(): Family[] {
-    return [
-      new Family(
-        'ocs_session_commands_total',
-        'RAR and ASR by what came of them: a Result-Code; timeout; undeliverable; ccr, where the session reported and nobody answered.',
-        'counter',
-        () => Array.from(this.results, ([command, results]) => results.samples('result', { command })).flat(),
-      ),
-    ]
-  }
-}
-
-const askedResults = ['2001', '2002', '5002', 'timeout', 'undeliverable', 'ccr', 'other']
-/** A peer may answer anything; those of the specifications are labels. */
-const knownCodes: ReadonlySet<string> = new Set(Object.values(ResultCode).map(String))
-
 /** `ocs_store_*`; handed to balance/. */
 export class StoreCounts implements StoreMetrics {
   private readonly durations = new Map<string, Buckets>()
@@ -535,8 +507,16 @@ export class SpoolCounts {
 
   families(): Family[] {
     return [
-      gauge('ocs_spool_entries', 'Reports in the spool, to be booked when the store is back.', () => this.entries?.() ?? 0),
-      gauge('ocs_spool_oldest_seconds', 'Age of the oldest report in the spool.', () => (this.oldestMs?.() ?? 0) / 1000),
+      gauge(
+        'ocs_spool_entries',
+        'Reports in the spool, to be booked when the store is back.',
+        () => this.entries?.() ?? 0,
+      ),
+      gauge(
+        'ocs_spool_oldest_seconds',
+        'Age of the oldest report in the spool.',
+        () => (this.oldestMs?.() ?? 0) / 1000,
+      ),
       new Family(
         'ocs_spool_reports_total',
         'Reports that the store did not take in time: kept on the disk, known from before, or lost as the spool is full or failed.',
@@ -607,7 +587,6 @@ export class Metrics {
   readonly charging = new ChargingMetrics()
   readonly expiry = new ExpiryCounts()
   readonly asked = new AskedCounts()
-  readonly asked = new AskedCounts()
   readonly store = new StoreCounts()
   readonly ledger = new LedgerMetrics()
   readonly spool = new SpoolCounts()
@@ -629,7 +608,6 @@ export class Metrics {
       ...this.ccr.families(),
       ...this.charging.families(),
       ...this.expiry.families(),
-      ...this.asked.families(),
       ...this.asked.families(),
       ...this.store.families(),
       ...this.ledger.families(),
@@ -663,12 +641,16 @@ function diameterFamilies(counters: DiameterCounters, peers: () => readonly Peer
       shedSamples(counters),
     ),
     gauge('ocs_admitted_requests', 'Requests of peers that are worked on.', () => counters.load?.().inWork ?? 0),
-    gauge('ocs_admitted_requests_cap', 'How many may be at this time; less than configured while answers take too long.', () =>
-      counters.load?.().cap ?? 0,
+    gauge(
+      'ocs_admitted_requests_cap',
+      'How many may be at this time; less than configured while answers take too long.',
+      () => counters.load?.().cap ?? 0,
     ),
     gauge('ocs_queue_requests', 'Requests of peers that wait to be worked on.', () => counters.load?.().queued ?? 0),
-    gauge('ocs_queue_age_seconds', 'How long the oldest of them has waited.', () =>
-      (counters.load?.().queueAgeMs ?? 0) / 1000,
+    gauge(
+      'ocs_queue_age_seconds',
+      'How long the oldest of them has waited.',
+      () => (counters.load?.().queueAgeMs ?? 0) / 1000,
     ),
     new Family('ocs_diameter_peer_up', '1 when the row of the peer table has an open connection.', 'gauge', () =>
       peers().map(({ name, connections }) => ({ labels: { peer: name }, value: Number(connections > 0) })),
