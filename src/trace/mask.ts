@@ -45,11 +45,13 @@ const shownOctets = 2
  */
 export function masked(dictionary: Dictionary, octets: Buffer, shown: readonly string[] | undefined): Buffer {
   const copy = Buffer.from(octets)
-  const hidden: Buffer[] = []
+  const hidden: string[] = []
   hide(copy, HEADER_OCTETS, copy.length)
   // A Session-Id, or a text of ours, may repeat what was hidden.
   for (const value of hidden) {
-    for (let at = copy.indexOf(value); at >= 0; at = copy.indexOf(value, at + 1)) blot(copy, at, at + value.length)
+    if (shown?.some(identity => identity.includes(value))) continue
+    for (let at = copy.indexOf(value, HEADER_OCTETS, 'latin1'); at >= 0; at = copy.indexOf(value, at + 1, 'latin1'))
+      blot(copy, at, at + value.length)
   }
   return copy
 
@@ -67,7 +69,7 @@ export function masked(dictionary: Dictionary, octets: Buffer, shown: readonly s
       const dataEnd = at + length
       if (avp?.type === 'Grouped') hide(into, dataAt, dataEnd)
       else if (isPersonal(avp, into, dataAt, dataEnd)) {
-        if (dataEnd - dataAt >= searchedOctets) hidden.push(Buffer.from(into.subarray(dataAt, dataEnd)))
+        hidden.push(...partsOf(into.toString('latin1', dataAt, dataEnd)))
         blot(into, dataAt, dataEnd, avp?.type === 'Address' ? 2 : 0)
       }
       at += (length + 3) & ~3
@@ -83,6 +85,10 @@ export function masked(dictionary: Dictionary, octets: Buffer, shown: readonly s
     return !shown.some(identity => value.includes(identity))
   }
 }
+
+/** What to look for elsewhere, of a text: the value, and the numbers in it, as `tel:+491709999999` is called 491709999999 elsewhere. */
+const partsOf = (value: string): string[] =>
+  /^[ -~]+$/.test(value) ? [value, ...(value.match(/\d{6,}/g) ?? [])].filter(part => part.length >= searchedOctets) : []
 
 /** Text becomes asterisks and ends as it was, anything else zeros. */
 function blot(octets: Buffer, from: number, to: number, keep = 0): void {

@@ -141,7 +141,7 @@ export class Tracing implements Tap {
       if (sessionId !== undefined) trace.learn(sessionId)
       trace.message(message)
     })
-    trace.ownLost = () => watch.lost
+    trace.own = watch
     return trace
   }
 
@@ -257,8 +257,8 @@ export class Tracing implements Tap {
 /** A trace at the daemon where it was started. */
 class Trace implements RunningTrace {
   readonly id = randomUUID()
-  /** Messages that this daemon itself left out. */
-  ownLost = (): number => 0
+  /** How this daemon itself hears for it. */
+  own: Watch | undefined
   private readonly sessions: Set<string>
   private readonly lostBy = new Map<string, number>()
   private told = 0
@@ -301,6 +301,7 @@ class Trace implements RunningTrace {
         this.sessions.delete(oldest)
         break
       }
+    this.own?.filter.know(sessionId)
     this.tell({ do: 'session', id: this.id, sessionId })
   }
 
@@ -318,7 +319,7 @@ class Trace implements RunningTrace {
 
   /** Left out before they reached this reader. */
   private get left(): number {
-    let sum = this.ownLost()
+    let sum = this.own?.lost ?? 0
     for (const lost of this.lostBy.values()) sum += lost
     return sum
   }
