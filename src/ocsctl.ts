@@ -18,6 +18,7 @@ import { formatFault } from './config/yaml.js'
 import { addCatalogCommands } from './ctl/catalog.js'
 import type { Ctl, Options } from './ctl/command.js'
 import { addPeerCommands } from './ctl/peers.js'
+import { addGatewayCommands } from './ctl/gateway.js'
 import { addRateCommands } from './ctl/rate.js'
 import { addSessionCommands, stateText } from './ctl/sessions.js'
 import { pairs, table } from './ctl/text.js'
@@ -175,6 +176,7 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   addRateCommands(program, ctl)
   addPeerCommands(program, ctl)
   addTraceCommand(program, ctl)
+  addGatewayCommands(program, ctl)
   addSessionCommands(sessions, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.').action(audit)
   command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)

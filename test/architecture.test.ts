@@ -29,7 +29,7 @@ const arrows: Readonly<Record<string, Arrows>> = {
   telemetry: { imports: ['diameter', 'clock', 'units'], types: ['balance', 'charging', 'config', 'gy', 'ledger'] },
   admin: { imports: ['balance', 'clock', 'config', 'units'], types: ['charging', 'inquiry', 'rating', 'trace'] },
   trace: { imports: ['diameter', 'clock', 'units'] },
-  simulator: { imports: ['diameter', 'config', 'clock', 'units'] },
+  simulator: { imports: ['diameter', 'config', 'clock', 'currency', 'units'] },
   daemon: {
     imports: [
       ...['admin', 'balance', 'charging', 'clock', 'config', 'currency', 'diameter', 'gy', 'inquiry'],
@@ -38,7 +38,10 @@ const arrows: Readonly<Record<string, Arrows>> = {
   },
   inquiry: { imports: ['balance', 'charging', 'clock', 'config', 'ledger', 'rating', 'store', 'units'] },
   ocsd: { imports: ['daemon', 'config', 'inquiry', 'telemetry'] },
-  ctl: { imports: ['config', 'rating', 'simulator', 'units'], types: ['admin', 'inquiry'] },
+  ctl: {
+    imports: ['clock', 'config', 'currency', 'diameter', 'rating', 'simulator', 'units'],
+    types: ['admin', 'inquiry'],
+  },
   ocsctl: { imports: ['config', 'ctl', 'units'], types: ['admin'] },
 }
 

@@ -93,7 +93,8 @@ const answerNames: Readonly<Record<number, string>> = {
 export class Gateway implements CcrNode {
   readonly originHost: string
   readonly originRealm: string
-  readonly destinationRealm: string
+  /** May be set to what a server says in its CEA. */
+  destinationRealm: string
   readonly dictionary: Dictionary
   readonly clock: Clock
   /** Open ones, the first is preferred. */
@@ -122,11 +123,16 @@ export class Gateway implements CcrNode {
    */
   async connect(address: Address): Promise<GatewayConnection> {
     const connection = await GatewayConnection.open(this, address)
+    this.adopt(connection)
+    return connection
+  }
+
+  /** From now on, until it ends, requests may go over it. */
+  adopt(connection: GatewayConnection): void {
     this.connections.push(connection)
     void connection.closed.then(() => {
       this.connections.splice(this.connections.indexOf(connection), 1)
     })
-    return connection
   }
 
   /** RFC 6733 section 8.8. */
@@ -275,6 +281,11 @@ export class GatewayConnection {
 
   get ended(): boolean {
     return this.socket.destroyed
+  }
+
+  /** Requests that wait for their answers. */
+  get pending(): number {
+    return this.waiting.size
   }
 
   nextHopByHop(): number {
