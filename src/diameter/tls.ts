@@ -210,12 +210,21 @@ export class TlsAcceptor {
   private readonly server: Server
   /** By the peer's end of the connection. */
   private readonly handshakes = new Map<string, Handshake>()
+  /** Whose connection is closed, and of whom Node has yet to tell why, in this order: it does not tell whom it means. */
+  private readonly closed: Handshake[] = []
 
   constructor(files: TlsFiles) {
     this.server = createServer({ ...files.serverOptions(), requestCert: true, rejectUnauthorized: true })
     files.onChange(() => this.server.setSecureContext(files.serverOptions()))
     this.server.on('secureConnection', socket => this.handshakes.get(endOf(socket))?.secured(socket))
-    this.server.on('tlsClientError', (error, socket) => this.handshakes.get(endOf(socket))?.refused(error))
+    this.server.on('tlsClientError', (error, socket) => {
+      const handshake = socket.remotePort === undefined ? this.closed.shift() : this.handshakes.get(endOf(socket))
+      // The type says Error; it is OpenSSL's name of what is wrong with the peer's certificate.
+      const unproven = socket.authorizationError as unknown as string | null
+      if (unproven) handshake?.end('tls_handshake', unproven.toLowerCase().replaceAll('_', ' '))
+      else if (socket.remotePort === undefined) handshake?.end('peer_closed', undefined)
+      else handshake?.refused(error)
+    })
   }
 
   /** @param timeoutMs for the handshake */
@@ -223,7 +232,10 @@ export class TlsAcceptor {
     const end = endOf(socket)
     const handshake = new Handshake(socket, clock, timeoutMs, ends)
     this.handshakes.set(end, handshake)
-    socket.once('close', () => this.handshakes.delete(end))
+    socket.once('close', () => {
+      this.handshakes.delete(end)
+      if (!handshake.told) this.closed.push(handshake)
+    })
     this.server.emit('connection', socket)
     return handshake
   }
@@ -231,6 +243,8 @@ export class TlsAcceptor {
 
 /** A connection that speaks TLS and has not proven yet who it is. */
 export class Handshake {
+  /** Node has said how it ended. */
+  told = false
   private over = false
   private readonly timer: Timer
 
@@ -242,7 +256,6 @@ export class Handshake {
   ) {
     this.timer = clock.setTimeout(() => this.disconnect('cer_timeout'), timeoutMs)
     raw.on('error', () => raw.destroy())
-    raw.once('close', () => this.end('peer_closed', undefined))
   }
 
   /** Ends it at once. */
@@ -253,6 +266,7 @@ export class Handshake {
 
   /** For its TlsAcceptor. */
   secured(socket: TLSSocket): void {
+    this.told = true
     const certificate = socket.getPeerX509Certificate()
     if (this.over || !certificate) {
       socket.destroy()
@@ -271,10 +285,11 @@ export class Handshake {
 
   /** For its TlsAcceptor. */
   refused(error: Error): void {
+    this.told = true
     this.end('tls_handshake', reasonOf(error))
   }
 
-  private end(reason: CloseReason, message: string | undefined): void {
+  end(reason: CloseReason, message: string | undefined): void {
     if (this.over) return
     this.over = true
     this.clock.clearTimeout(this.timer)

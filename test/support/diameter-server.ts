@@ -11,6 +11,7 @@ import { readMessage, shape } from '../../src/diameter/message.js'
 import { DiameterCounters } from '../../src/diameter/metrics.js'
 import type { Answer, Application, IncomingRequest } from '../../src/diameter/server.js'
 import { DiameterServer } from '../../src/diameter/server.js'
+import { TlsFiles } from '../../src/diameter/tls.js'
 import { dictionary } from './vectors.js'
 
 /** Host and realm of the vectors. */
@@ -123,6 +124,9 @@ export interface LogLine {
 export interface TestServer {
   readonly server: DiameterServer
   readonly port: number
+  /** With `tls` in the configuration; its files are not watched. */
+  readonly tls: TlsFiles | undefined
+  readonly tlsPort: number | undefined
   readonly clock: VirtualClock
   readonly metrics: DiameterCounters
   readonly application: StubApplication
@@ -148,13 +152,17 @@ export async function startServer(t: Test, parts: TestServerParts = {}): Promise
   const metrics = new DiameterCounters(config.peers.map(peer => peer.name))
   const log: LogLine[] = []
   const logger = pino({ level: 'debug' }, { write: line => void log.push(JSON.parse(line) as LogLine) })
+  const tls = config.tls && new TlsFiles({ config: config.tls, clock, log: logger, metrics })
   const server = new DiameterServer({
+    tls,
     ...{ config, dictionary, applications: [application], log: logger, metrics, clock, originStateId, random },
     ...(dial && { dial }),
   })
-  const [address] = await server.listen()
+  const addresses = await server.listen()
+  const [address] = addresses
+  const tlsPort = addresses.find(each => each.tls)?.port
   t.teardown(() => server.close())
-  return { server, port: address!.port, clock, metrics, application, log, config, until }
+  return { server, port: address!.port, tls, tlsPort, clock, metrics, application, log, config, until }
 }
 
 /** Lets the event loop turn until something holds. */
