@@ -404,3 +404,215 @@ t.test('more than a line may carry is refused, however it is split', t => {
   )
   t.end()
 })
+
+/** The refusal of these AVPs: its code, and Failed-AVP by names. */
+function refusalOf(parts: Partial<CcrInput>): [number, string] {
+  try {
+    read(parts)
+  } catch (error) {
+    if (error instanceof DiameterError) return [error.resultCode, failedNames(error.failedAvp)]
+    throw error
+  }
+  throw new Error('it was read')
+}
+
+function failedNames(failedAvp: Buffer | undefined): string {
+  if (failedAvp === undefined) return ''
+  const header = { command: 'CCA', flags: 0, applicationId: 4, hopByHop: 1, endToEnd: 1 }
+  const octets = encodeTree(dictionary, { ...header, avps: [['Failed-AVP', failedAvp]] })
+  const told = ({ name, value }: AvpTree): string =>
+    Array.isArray(value) && value.length > 0 ? `${name}/${value.map(told).join('+')}` : name
+  return (decodeTree(dictionary, octets).avps[0]!.value as AvpTree[]).map(told).join(' ')
+}
+
+t.test('whose it is: identities of every kind', t => {
+  const id = (type: number, data: string): AvpItem => [
+    'Subscription-Id',
+    [
+      ['Subscription-Id-Type', type],
+      ['Subscription-Id-Data', data],
+    ],
+  ]
+  const extension = (...members: AvpItem[]): AvpItem => ['Subscription-Id-Extension', members]
+  const msisdn = { type: 'msisdn', value: '447700900123' }
+  const uri = (value: string): object => ({ type: 'nai', value })
+  const sip = 'sip:+447700900123@ims.example.net'
+  const rows: [string, AvpItem, object[]][] = [
+    ['E.164', id(0, '447700900123'), [msisdn]],
+    ['with a +', id(0, '+447700900123'), [msisdn]],
+    ['IMSI', id(1, '234150000000001'), [{ type: 'imsi', value: '234150000000001' }]],
+    ['a SIP URI with a number is both', id(2, sip), [uri(sip), msisdn]],
+    ['also escaped', id(2, 'sip:%2B447700900123@a'), [uri('sip:%2B447700900123@a'), msisdn]],
+    ['a tel URI', id(2, 'tel:+44-7700-900123'), [uri('tel:+44-7700-900123'), msisdn]],
+    ['a name', id(2, 'sip:alice@example.net'), [uri('sip:alice@example.net')]],
+    ['a local number says no country', id(2, 'sip:7042@example.net'), [uri('sip:7042@example.net')]],
+    ['NAI', id(3, 'alice@example.net'), [uri('alice@example.net')]],
+    ['private', id(4, 'card-1'), [uri('card-1')]],
+    ['the extension is equivalent', extension(['Subscription-Id-E164', '447700900123']), [msisdn]],
+    ['of a SIP URI', extension(['Subscription-Id-SIP-URI', sip]), [uri(sip), msisdn]],
+    ['of a private one', extension(['Subscription-Id-Private', 'card-1']), [uri('card-1')]],
+  ]
+  for (const [name, avp, identities] of rows) {
+    const { credit, subscriptionIds } = read({ more: [avp] })
+    t.strictSame(credit.identities, identities, name)
+    t.equal(subscriptionIds.length, identities.length)
+  }
+  t.end()
+})
+
+t.test('extension groups hold exactly one member, and no Service-Parameter-Type is known', t => {
+  const e164: AvpItem = ['Subscription-Id-E164', '447700900123']
+  const imei: AvpItem = ['User-Equipment-Info-IMEI', Buffer.from('123')]
+  const parameter = (type: number): AvpItem => [
+    'Service-Parameter-Info',
+    [
+      ['Service-Parameter-Type', type],
+      ['Service-Parameter-Value', Buffer.of(1)],
+    ],
+  ]
+  const rows: [AvpItem, number, string][] = [
+    [['Subscription-Id-Extension', []], 5005, 'Subscription-Id-Extension/Subscription-Id-E164'],
+    [['Subscription-Id-Extension', [e164, ['Subscription-Id-IMSI', '1']]], 5009, 'Subscription-Id-Extension'],
+    [['User-Equipment-Info-Extension', []], 5005, 'User-Equipment-Info-Extension/User-Equipment-Info-IMEISV'],
+    [
+      ['User-Equipment-Info-Extension', [imei, ['User-Equipment-Info-MAC', Buffer.of(1)]]],
+      5009,
+      'User-Equipment-Info-Extension',
+    ],
+    [parameter(77), 5031, 'Service-Parameter-Info/Service-Parameter-Type+Service-Parameter-Value'],
+  ]
+  for (const [avp, code, failed] of rows) t.same(refusalOf({ more: [avp] }), [code, failed], failed)
+  read({ more: [['User-Equipment-Info-Extension', [imei]], ['Subscription-Id-Extension', [e164]]] }) // prettier-ignore
+  t.end()
+})
+
+t.test('AVPs of answers are not allowed in a request', t => {
+  const money: AvpItem[] = [
+    ['Unit-Value', [['Value-Digits', 1n]]],
+    ['Currency-Code', 978],
+  ]
+  const rows: (readonly [string, AvpInput])[] = [
+    ['Check-Balance-Result', 0],
+    ['Cost-Information', money],
+    ['Final-Unit-Indication', [['Final-Unit-Action', 0]]],
+    ['Granted-Service-Unit', []],
+    ['Result-Code', 2001],
+    ['Validity-Time', 60],
+    ['CC-Session-Failover', 0],
+    ['Credit-Control-Failure-Handling', 0],
+    ['Direct-Debiting-Failure-Handling', 0],
+  ]
+  for (const avp of rows) {
+    const [code, failed] = refusalOf({ more: [avp] })
+    t.same([code, failed.split('/')[0]], [5008, avp[0]])
+  }
+  t.end()
+})
+
+t.test('a Reporting-Reason counts wherever it stands, and is noted where it should not', t => {
+  const used = { octets: 5n }
+  const rows: [string, Partial<CcrInput>, object, string[]][] = [
+    ['in its place', { services: [{ ratingGroup: 1, used: [used], reason: 2 }] }, { final: true }, []],
+    ['THRESHOLD in its place', { services: [{ ratingGroup: 1, used: [{ ...used, reason: 0 }] }] }, { threshold: true }, []],
+    ['POOL_EXHAUSTED in either', { services: [{ ratingGroup: 1, used: [{ ...used, reason: 8 }], reason: 8 }] }, {}, []],
+    ['UNUSED_QUOTA_TIMER', { services: [{ ratingGroup: 1, used: [used], reason: 9 }] }, {}, []],
+    ['FINAL in the USU', { services: [{ ratingGroup: 1, used: [{ ...used, reason: 2 }] }] }, { final: true }, ['reason_misplaced']],
+    ['THRESHOLD in the MSCC', { services: [{ ratingGroup: 1, used: [used], reason: 0 }] }, { threshold: true }, ['reason_misplaced']],
+    ['none', { services: [{ ratingGroup: 1, used: [used] }] }, {}, ['reason_missing']],
+    ['at command level', { services: [{ ratingGroup: 1, used: [used] }], more: [['Reporting-Reason', 2]] }, {}, ['reason_missing', 'reason_misplaced']],
+    ['of a client without MSCC', { units: { used: [used] }, more: [['Reporting-Reason', 2]] }, { final: true }, ['reason_misplaced']],
+    ['nothing is reported', { services: [{ ratingGroup: 1 }] }, {}, []],
+  ] // prettier-ignore
+  for (const [name, parts, expected, oddities] of rows) {
+    const asked = { octets: 9n }
+    const services = parts.services?.map(each => ({ ...each, requested: asked }))
+    const units = parts.units && { ...parts.units, requested: asked }
+    const { credit, oddities: found } = read({ ...parts, ...(services && { services }), ...(units && { units }) })
+    const [line] = credit.lines
+    const told = { final: line!.requested === undefined, threshold: line!.threshold }
+    t.same(told, { final: false, threshold: false, ...expected }, name)
+    t.same(found, oddities, name)
+  }
+  t.same(refusalOf({ services: [{ ratingGroup: 1, reason: 10 }] }), [
+    5004,
+    'Multiple-Services-Credit-Control/Reporting-Reason',
+  ])
+  t.end()
+})
+
+t.test('an event asks for exact amounts', t => {
+  const event = (parts: Partial<CcrInput>): ReadCcr =>
+    read({ type: 'event', action: 'debit', serviceContextId: '32274@3gpp.org', ...parts })
+  const linesOf = (parts: Partial<CcrInput>): unknown[] =>
+    event(parts).credit.lines.map(({ key, requested, refund }) => [
+      key,
+      Object.fromEntries(Object.entries(requested ?? {}).filter(([, value]) => value !== undefined)),
+      ...(refund ? [refund.toString()] : []),
+    ])
+  const reference = Buffer.from('R1')
+  const rows: [string, Partial<CcrInput>, unknown[]][] = [
+    ['of an MSCC', { services: [{ serviceIdentifiers: [1], requested: { events: 2n } }] }, [['-/1', { events: 2n }]]],
+    ['of the command', { units: { serviceIdentifiers: [1], requested: { events: 2n } } }, [['-/1', { events: 2n }]]],
+    ['of two services', { services: [{ ratingGroup: 1, requested: { events: 2n } }, { ratingGroup: 2, requested: { seconds: 3 } }] }, [['1', { events: 2n }], ['2', { seconds: 3n }]]],
+    ['two of one service are summed', { services: [{ ratingGroup: 1, requested: { events: 2n } }, { ratingGroup: 1, requested: { events: 3n } }] }, [['1', { events: 5n }]]],
+    ['money', { units: { requested: { money: 500_000n } } }, [['-', { money: 500_000n }]]],
+    ['what was used counts where nothing is asked', { services: [{ ratingGroup: 1, used: [{ events: 3n }] }] }, [['1', { events: 3n }]]],
+    ['each time stamp is an event', { services: [{ ratingGroup: 1, used: [{ eventTimes: [1, 2, 3] }] }] }, [['1', { events: 3n }]]],
+    ['but units that are told win', { services: [{ ratingGroup: 1, used: [{ events: 4n, eventTimes: [1, 2, 3] }] }] }, [['1', { events: 4n }]]],
+    ['octets are not events', { services: [{ ratingGroup: 1, used: [{ octets: 4n, eventTimes: [1] }] }] }, [['1', { octets: 4n }]]],
+    ['one, where nothing is said', {}, [['-', { events: 1n }]]],
+    ['one for each recipient', { information: { called: '4930123', recipients: ['4930124', '4930125'] } }, [['-', { events: 3n }]]],
+    ['a refund of all that is left', { action: 'refund', services: [{ ratingGroup: 1, refund: reference }] }, [['1', {}, 'R1']]],
+    ['a refund of some', { action: 'refund', units: { requested: { events: 1n }, refund: reference } }, [['-', { events: 1n }, 'R1']]],
+  ] // prettier-ignore
+  for (const [name, parts, lines] of rows) t.strictSame(linesOf(parts), lines, name)
+
+  for (const [action, name] of [
+    ['debit', 'debit'],
+    ['refund', 'refund'],
+    ['check-balance', 'check'],
+    ['price', 'price'],
+  ] as const)
+    // prettier-ignore
+    t.equal(event({ action }).credit.action, name)
+  t.equal(read({ more: [['Requested-Action', 1]] }).credit.action, undefined, 'of an event only')
+  t.same([event({}).commandLevel, event({ services: [{}] }).commandLevel], [true, false])
+  t.same([1, 2, 0, 3].map(aoc => event({ more: [['AoC-Request-Type', aoc]] }).costAsked), [true, true, false, false]) // prettier-ignore
+
+  const requested = (amount: object): Partial<CcrInput> => ({
+    type: 'event',
+    action: 'debit',
+    units: { requested: amount },
+  })
+  t.same(refusalOf({ type: 'event' }), [5005, 'Requested-Action'])
+  t.same(refusalOf({ type: 'event', more: [['Requested-Action', 9]] }), [5004, 'Requested-Action'])
+  t.same(refusalOf(requested({ events: 0n })), [5004, 'Requested-Service-Unit/CC-Service-Specific-Units'])
+  t.same(refusalOf(requested({ events: 100_000_001n })), [5004, 'Requested-Service-Unit/CC-Service-Specific-Units'])
+  const twice = { ratingGroup: 1, refund: reference }
+  t.same(refusalOf({ type: 'event', action: 'refund', services: [twice, twice] }), [
+    5007,
+    'Refund-Information Refund-Information',
+  ])
+  t.end()
+})
+
+t.test('several Event-Charging-TimeStamps of a session are as many events', t => {
+  const { credit } = read({ services: [{ ratingGroup: 1, used: [{ eventTimes: [1, 2, 3] }, { eventTimes: [4] }] }] })
+  t.equal(credit.lines[0]!.used.events!.unsplit, 4n)
+  t.end()
+})
+
+t.test('what a report says of itself', t => {
+  const { credit } = read({
+    services: [{ ratingGroup: 1, used: [{ octets: 1n }], reason: 6, triggers: [4, 30] }],
+    more: [['Service-Information', [['PS-Information', [['3GPP-Charging-Id', 7]]]]]],
+  })
+  t.same(credit.lines[0]!.triggers, [4, 30])
+  t.equal(credit.facts.chargingId, 7)
+  t.equal(credit.originRealm, 'example.net')
+  t.same(refusalOf({ more: [info('IMS-Information', ['Role-Of-Node', 0])] }), [
+    5005,
+    'Service-Information/IMS-Information/Node-Functionality',
+  ])
+  t.end()
+})
