@@ -5,7 +5,7 @@ import { FLAG } from '../../src/diameter/header.js'
 import { aCer, aDpr, aDwr, answerTo, RawClient, type Received } from '../support/raw-client.js'
 import { streamVectors, vector } from '../support/vectors.js'
 import { row, second, startOcs, type Ocs } from './harness.js'
-import { anAvp, append, avpsOf, ofSession, withHeader, without, withValue } from './octets.js'
+import { anAvp, append, avpsOf, ofSession, without, withValue } from './octets.js'
 import { failedAvps } from './reaction.js'
 import { checkRecorded } from './recorder.js'
 
@@ -281,12 +281,19 @@ row('BASE-106', 'a peer that says no DPA holds up a stop for one second', async 
   t.ok(true, 'it ends')
 })
 
-row('BASE-108', 'DWR and DPR with application 4 are not of the base protocol: neither is served as such', async t => {
+row('BASE-108', 'a DWR that names another host is answered here, and nobody else hears of it', async t => {
   const ocs = await startOcs(t)
   const client = await ocs.peer(t)
-  const answer = await client.ask(withHeader(vector('B07'), { applicationId: 4 }))
-  t.equal(code(answer), 3001)
-  t.equal(code(await client.ask(vector('B07'))), 2001)
+  const relay = await ocs.peer(t, vector('B05'))
+  const elsewhere = append(
+    vector('B07'),
+    anAvp('Destination-Host', 'dra1.example.net'),
+    anAvp('Destination-Realm', 'example.net'),
+  )
+  t.equal((await client.ask(elsewhere)).header.commandCode, 280)
+  t.ok(await client.nothingElse())
+  t.equal(code(await relay.ask(aDwr(7, 'dra1.example.net'))), 2001, 'the relay gets its own DWA')
+  t.equal(relay.unread, 0, 'and nothing else')
 })
 
 checkRecorded()

@@ -5,7 +5,7 @@
  *
  * A row is `row('BASE-001', 'what is shown', async t => { … })`; requirements.yaml says what the row demands.
  */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
@@ -16,13 +16,14 @@ import type { Config, DiameterConfig } from '../../src/config/config.js'
 import { loadConfig } from '../../src/config/load.js'
 import { formatFault } from '../../src/config/yaml.js'
 import { startDaemon, type Daemon } from '../../src/daemon.js'
+import { FLAG } from '../../src/diameter/header.js'
 import { loadCatalog } from '../../src/rating/load.js'
 import { newBuckets } from '../../src/rating/match.js'
 import { Gateway, type GatewayOptions } from '../../src/simulator/gateway.js'
 import { parseMoney } from '../../src/units.js'
 import type { LogLine } from '../support/diameter-server.js'
 import { freePort } from '../support/ocsd-process.js'
-import { RawClient } from '../support/raw-client.js'
+import { RawClient, type Received } from '../support/raw-client.js'
 import { startRedis, type TestRedis } from '../support/redis.js'
 import { Subject, Talk, type NewSubject } from '../support/scenario.js'
 import { SkippingClock } from '../support/skipping-clock.js'
@@ -54,6 +55,8 @@ export interface OcsParts {
   readonly diameter?: Partial<DiameterConfig>
   readonly charging?: Partial<Config['charging']>
   readonly other?: Partial<Omit<Config, 'diameter' | 'charging'>>
+  /** Origin-Hosts of the peer table that ocsd calls, and the ports where they listen. */
+  readonly called?: Readonly<Record<string, number>>
   /** Account A: EUR 10.00 and the offer `standard` unless said otherwise. */
   readonly account?: NewSubject
 }
@@ -91,6 +94,16 @@ export interface Ocs {
   metric(name: string, labels?: string): Promise<number>
   /** Every key of the store. */
   keys(): Promise<string[]>
+  /**
+   * What an operator asks over the admin API: a RAR or an ASR for a session, or for all of account A.
+   *
+   * @returns what came of the one session
+   */
+  ask(command: 'reauthorise' | 'abort', whom?: { readonly sessionId: string }): Promise<string>
+  /** Puts the clock forward, a tenth of a second at a time, until this is settled. */
+  settle<T>(promise: Promise<T>): Promise<T>
+  /** The same until something holds. @returns how long that was, ms. @throws Error after an hour */
+  waitUntil(what: string, holds: () => boolean): Promise<number>
 }
 
 /** Starts it; it ends with `t`. */
@@ -105,7 +118,14 @@ export async function startOcs(t: Test, parts: OcsParts = {}): Promise<Ocs> {
   const base: Config = {
     ...written,
     ...parts.other,
-    diameter: { ...written.diameter, ...parts.diameter },
+    diameter: {
+      ...written.diameter,
+      peers: written.diameter.peers.map(peer => {
+        const port = parts.called?.[peer.identity]
+        return port === undefined ? peer : { ...peer, connect: { host: '127.0.0.1', port, tls: false } }
+      }),
+      ...parts.diameter,
+    },
     charging: { ...written.charging, ...parts.charging },
   }
   const catalog = loadCatalog(base.catalog)
@@ -231,10 +251,73 @@ export async function startOcs(t: Test, parts: OcsParts = {}): Promise<Ocs> {
       }, 0)
     },
     keys: () => withRedis(redis => redis.keys('*')),
+    ask: async (command, whom) => {
+      const { host, port } = daemon.addresses.admin
+      const response = await fetch(`http://${host}:${port}/v1/sessions/${command}`, {
+        method: 'POST',
+        headers: {
+          authorization: `Bearer ${readFileSync(join(home, 'admin.token'), 'utf8').trim()}`,
+          'content-type': 'application/json',
+        },
+        body: JSON.stringify(whom ?? { account: msisdn }),
+      })
+      const { result = '' } = (await response.json()) as { result?: string }
+      if (!response.ok) throw new Error(`${command} was refused: ${response.status}`)
+      return result
+    },
+    settle: async promise => {
+      const outcome = { settled: false }
+      const end = (): void => void (outcome.settled = true)
+      promise.then(end, end)
+      while (!outcome.settled) {
+        await turns()
+        clock.skip(100)
+      }
+      return promise
+    },
+    waitUntil: async (what, holds) => {
+      const begun = clock.monotonic()
+      for (;;) {
+        await turns()
+        const passed = clock.monotonic() - begun
+        if (holds()) return passed
+        if (passed > hour) throw new Error(`waited for an hour until ${what}`)
+        clock.skip(100)
+      }
+    },
   }
 }
 
 function tomorrowNoon(): number {
   const now = new Date()
   return Date.UTC(now.getUTCFullYear(), now.getUTCMonth(), now.getUTCDate() + 1, 12)
+}
+
+/** Lets what is on its way arrive. */
+export async function turns(): Promise<void> {
+  for (let turn = 0; turn < 10; turn++) await new Promise(resolve => setImmediate(resolve))
+}
+
+/** A peer that answers every DWR, and keeps what else came. */
+export class Attentive {
+  readonly messages: Received[] = []
+  /** DWRs that it answered. */
+  probes = 0
+
+  constructor(readonly client: RawClient) {
+    void this.attend()
+  }
+
+  private async attend(): Promise<void> {
+    for (;;) {
+      const message = await this.client.nextOrEnd()
+      if (typeof message === 'string') return
+      if (message.header.commandCode === 280 && (message.header.flags & FLAG.REQUEST) !== 0) {
+        this.probes++
+        this.client.answer(message)
+      } else {
+        this.messages.push(message)
+      }
+    }
+  }
 }
