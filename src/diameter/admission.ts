@@ -10,7 +10,7 @@
  * overload. While it answers slowly, fewer are in work: they wait here, in our order, rather than there.
  */
 import { totalmem } from 'node:os'
-import { getHeapStatistics } from 'node:v8'
+import { getHeapSpaceStatistics, getHeapStatistics } from 'node:v8'
 import type { Clock, Timer } from '../clock.js'
 import type { DiameterLimits, PeerLimits } from '../config/config.js'
 import { DiameterError, ResultCode } from './errors.js'
@@ -96,6 +96,9 @@ const patience: Readonly<Record<RequestKind, number>> = { initial: 1, event: 2, 
 const memoryLevels = [0.8, 0.85, 0.9, 0.95]
 /** The heap's share is the least of so many beats: what is garbage goes at the next collection. */
 const memorySamples = 4
+/** Or what it is now less so much, when it grows fast: then it is looked at after so many requests, too. */
+const garbageShare = 0.05
+const memoryEvery = 256
 /** Buckets of peers that are gone are kept, so that nobody gets a new one by connecting again. */
 const bucketsKept = 10_000
 
@@ -150,6 +153,7 @@ export class Admission<R extends Waiting> {
   private unreadSince: number | undefined
   private goodBeats = 0
   private readonly shares: number[] = []
+  private begun = 0
   /** So many kinds are shed as they come. */
   private memoryLevel = 0
 
@@ -262,6 +266,7 @@ export class Admission<R extends Waiting> {
 
   private begin(gate: Gate<R>, request: R): void {
     if (++this.inWork > this.window.most) this.window.most = this.inWork
+    if (++this.begun % memoryEvery === 0 && this.shares.length > 0) this.weigh(this.options.memory())
     gate.begin(request)
   }
 
@@ -401,9 +406,13 @@ export class Admission<R extends Waiting> {
     this.beatAt = now
     this.shares.push(memory())
     if (this.shares.length > memorySamples) this.shares.shift()
-    const share = Math.min(...this.shares)
-    this.memoryLevel = memoryLevels.filter(level => share >= level).length
+    this.weigh(this.shares.at(-1)!)
     this.beat = clock.setTimeout(() => this.onBeat(), beatMs)
+  }
+
+  private weigh(now: number): void {
+    const share = Math.max(Math.min(...this.shares), now - garbageShare)
+    this.memoryLevel = memoryLevels.filter(level => share >= level).length
   }
 }
 
@@ -585,12 +594,16 @@ export class Bucket {
   }
 }
 
+/** V8 counts so much of the heap's limit for what is young, which never fills it: three semi-spaces. */
+const youngOctets = 48 * 1024 * 1024
+
 /** The share that `AdmissionOptions.memory` asks for: of the heap, or of what the control group lets the process have. */
 export function memoryInUse(): number {
-  const { used_heap_size: used, heap_size_limit: limit } = getHeapStatistics()
+  let used = 0
+  for (const { space_name: name, space_used_size: size } of getHeapSpaceStatistics())
+    if (!name.startsWith('new_')) used += size
+  const heap = used / Math.max(youngOctets, getHeapStatistics().heap_size_limit - youngOctets)
   const constrained = process.constrainedMemory()
   // 0, or more than there is: nothing constrains it.
-  return constrained > 0 && constrained < totalmem()
-    ? Math.max(used / limit, process.memoryUsage.rss() / constrained)
-    : used / limit
+  return constrained > 0 && constrained < totalmem() ? Math.max(heap, process.memoryUsage.rss() / constrained) : heap
 }

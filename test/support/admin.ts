@@ -160,6 +160,7 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
       catalog: '3f2a',
       ready: true,
       reasons: [],
+      spool: { entries: 0, oldestSeconds: 0, trouble: undefined },
     }),
     recharged: (channel, result) => recharged.push(`${channel} ${result}`),
     ...changes,

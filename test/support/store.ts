@@ -15,6 +15,7 @@ export const partitions = 16
 
 export const chargingConfig: ChargingConfig = {
   holdBudgetMs: 7000,
+  spoolOctets: 67_108_864,
   silence: 2,
   defaultValidityMs: 3_600_000,
   keepClosedMs: 600_000,
