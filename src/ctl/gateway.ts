@@ -84,6 +84,7 @@ async function playFile(file: string, options: PlayCommandOptions, ctl: Ctl): Pr
   const capture = options.pcap === undefined ? undefined : openCapture(options.pcap, usage)
   const { json = false, all = false, brief = false } = options
   const out = process.stdout
+  out.once('error', () => process.exit()) // whoever reads has had enough
   const colours = out.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb'
   const trace = new Trace({ dictionary, colours, all, brief, currency: currencyCode })
   const printer = new MessagePrinter(dictionary, currencyCode)

@@ -124,7 +124,7 @@ interface Sent {
 
 interface PlayedSession {
   readonly spec: SessionSpec
-  readonly id: string
+  id: string
   next: number
   readonly sent: Map<number, Sent>
   live: GatewaySession | undefined
@@ -204,11 +204,20 @@ class Player {
         this.tell(step.place, action.text)
         return
       case 'parallel':
-        await Promise.all(action.steps.map(each => this.run(each)))
-        return
+        return this.parallel(action.steps)
       default:
         return this.live(step, action)
     }
+  }
+
+  /** At once, each sent after the one before it: a repeat has something to repeat. */
+  private async parallel(steps: readonly Step[]): Promise<void> {
+    const running: Promise<void>[] = []
+    for (const step of steps) {
+      running.push(this.run(step))
+      await new Promise(resolve => setImmediate(resolve))
+    }
+    await Promise.all(running)
   }
 
   /** What the server asked and nobody awaited is a failure: the script does not know of it. */
@@ -254,7 +263,8 @@ class Player {
         `${address.host}:${address.port} does not take a connection: ${(error as Error).message}`,
       )
     }
-    const name = action.as ?? `connection ${this.connections.length + 1}`
+    const server = action.to ?? firstOf(new Map([...servers.keys()].map(each => [each, each])))
+    const name = action.as ?? server
     this.connections.push({ name, gateway: spec.name, connection })
     if (!action.cer) return
     const outcome = await this.exchange(connection, connection.cer())
@@ -314,7 +324,10 @@ class Player {
         stateId: undefined,
         cer: true,
       } as const
-      await this.connect({ ...step, expect: { ...step.expect, ...nothingExpected }, action: connect }, connect)
+      await this.connect(
+        { ...step, expect: { ...step.expect, ...nothingExpected }, save: [], action: connect },
+        connect,
+      )
     }
     const found = find()
     if (!found) throw new ScriptError(step.place, `gateway ${name} has no open connection: add \`connect:\` before`)
@@ -334,6 +347,12 @@ class Player {
     const { gateway } = session.spec
     const connection = await this.carrier(step, action.over, gateway)
     const owner = this.gateways.get(gateway ?? firstOf(this.options.script.gateways).name)!
+    if (action.type === 'event' && action.number === undefined && session.sent.size > 0) {
+      // An event is a session of its own.
+      session.id = session.spec.id ?? owner.nextSessionId()
+      session.next = 0
+      session.sent.clear()
+    }
     const number = action.number ?? session.next
     session.next = number + 1
     const avps = this.avpsOf(owner, session, action, number)

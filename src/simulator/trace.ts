@@ -30,8 +30,8 @@ const usual: ReadonlySet<string> = new Set([
 const creditControl = 272
 const requestLetters: Readonly<Record<number, string>> = { 1: 'I', 2: 'U', 3: 'T', 4: 'E' }
 const timeColumns = 9
-const whoColumns = 24
-const whatColumns = 22
+const whoColumns = 20
+const whatColumns = 12
 
 export class Trace {
   private readonly printer: MessagePrinter
@@ -89,7 +89,7 @@ export class Trace {
       ...(lost ? ['lost: the gateway does not see it'] : []),
     ]
     const colour = sent ? this.cyan : this.green
-    const heading = `${((at - this.begun) / 1000).toFixed(3).padStart(timeColumns - 2)}  ${colour(`${who.padEnd(whoColumns)}${what.padEnd(whatColumns)}`)}${this.dim(notes.join('  '))}`
+    const heading = `${((at - this.begun) / 1000).toFixed(3).padStart(timeColumns - 2)}  ${colour(`${who.padEnd(whoColumns)}  ${what.padEnd(whatColumns)}`)}  ${this.dim(notes.join('  '))}`
     return ['', heading.trimEnd(), ...this.content(tree, octets)]
   }
 
