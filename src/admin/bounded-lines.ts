@@ -22,10 +22,10 @@ export class BoundedLines extends Readable {
     return true
   }
 
-  /** The last line, whatever waits. */
-  finish(line: object): void {
+  /** The last lines, whatever waits. */
+  finish(...lines: readonly object[]): void {
     if (this.over || this.destroyed) return
-    this.put(line)
+    for (const line of lines) this.put(line)
     this.over = true
     this.pass()
   }

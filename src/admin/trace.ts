@@ -112,8 +112,9 @@ async function startTrace({ body }: RouteRequest, services: RouteServices): Prom
       },
       ended: (why, totals) => {
         clock.clearTimeout(timer)
-        if (lost > 0) lines.offer({ kind: 'lost', messages: lost, why: 'slow reader' })
-        lines.finish({ kind: 'ended', why, ...totals } satisfies TraceLine)
+        const end: TraceLine = { kind: 'ended', why, ...totals }
+        const missing: TraceLine = { kind: 'lost', messages: lost, why: 'slow reader' }
+        lines.finish(...(lost > 0 ? [missing] : []), end)
       },
     },
   )
