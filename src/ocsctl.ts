@@ -67,6 +67,7 @@ async function main(): Promise<number> {
 function build(): Command {
   const program = new Command('ocsctl')
     .description('Operates a running ocsd over its admin API.')
+    .enablePositionalOptions() // so that `sessions abort --account` is an option of abort
     .exitOverride()
     .configureHelp({ showGlobalOptions: true })
     .addHelpText(
