@@ -226,7 +226,7 @@ class Sessions {
       deadline: now + 7000,
       deadlineMonotonic: clock.monotonic() + 7000,
       cause: `"kind":"charge","session":"${sessionId}","number":${number},"type":"update","host":"gw.bench.example","subscriber":"1","service":"data","catalog":"1a2b3c4d5e6f"`,
-      ...{ originHost: 'gw.bench.example', originRealm: 'example', via: 'gw.bench.example' },
+      ...{ originHost: 'gw.bench.example', originRealm: 'example', via: 'gw.bench.example', service: 'data' },
       searchEnded: false,
       lines: Array.from({ length: lines }, (_, line) => ({
         key: String(10 + line),

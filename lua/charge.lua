@@ -22,7 +22,7 @@ ARGV[1] request            words, as constants of a request cost less in one tex
 ARGV[2] session_id
 ARGV[3] cause              JSON members for the ledger entry, without braces
 ARGV[4] times              silence factor, then ms: default validity, keep closed, keep marks; then the levels of main that leave an event, or '-'
-ARGV[5] origin             Origin-Host, Origin-Realm, and the Origin-Host of the peer that it came over
+ARGV[5] origin             Origin-Host, Origin-Realm, the Origin-Host of the peer that it came over, and the service context: a session has one
 ARGV[6] periods            of the counters that the programs name: `name start end limit` joined by semicolons: ms of the period of `at`; limit '=': as the
                            program says, '-': none, or the account's own
 ARGV[7] dry                '' charges. 'dry' decides the same and writes nothing; JSON {"account":{},"session":{}} does so on these fields instead of the store's
@@ -35,7 +35,7 @@ then one a line, in rows:  key, used units (one number, or `unsplit,before,after
                            facts <JSON members>      for the ledger
 
 Replies one text. Nothing was changed by: moved <currency> <rev> <subscriptions>|<subscribers>|<extras>, unknown_session, other_account <id>,
-other_subscriber, no_account, expired (past the deadline), too_large <line>, too_many_sessions, session_open (an event with its name), defect <what>. Otherwise <how> <cost> <overrun> <answer>: how is
+other_subscriber, no_account, expired (past the deadline), too_large <line>, too_many_sessions, session_open (an event with its name), other_service, defect <what>. Otherwise <how> <cost> <overrun> <answer>: how is
 new | reordered | again | mismatch | old; cost and overrun are the micros of this request;
 answer is <outcome> <charged> <balance> <lines>, of an event <paid> besides; balance: micros of main after it, less debt, or '-'; outcome is ok | refused | barred | terminated | ended | reported; a line is <key>=<word>,<units>,<final>,<switch>,<unit>,<terms>
 and its word granted | free | exhausted | restricted (the same, where final units redirect or restrict) | waiting (they are used up, nothing asked) | denied (units: the
@@ -149,6 +149,7 @@ if state then
 end
 local open = state and state.status == 'open'
 if open and event_request then return 'session_open' end
+if open and request_type ~= 'I' and opened and match(opened, '%S+$') ~= match(origin, '%S+$') then return 'other_service' end
 local marked
 if not state and #KEYS > 5 then
   for i = 5, #KEYS do

@@ -3,7 +3,7 @@ The labelled lines of a session, both ways.
 
 state        open 4711 1 until 1795450294000 armed 1795450294000 silence 7200000 number 3 gaps - charged 8000
              open | closed | lost (closed, made again from its mark) | event (nothing comes after it); account, subscriber; armed: its entry in `due`; gaps: numbers below `number` that never came: 1-1,4-6
-opened       1795446694000 pgw.example.net example.net relay.example.net       when; Origin-Host, Origin-Realm and peer of the last request
+opened       1795446694000 pgw.example.net example.net relay.example.net 32251@3gpp.org   when; Origin-Host, Origin-Realm and peer of the last request; service
 line:10      by 3 granted 10000000 until 1795450294000 program 1a2b3c4d used 1050000 charged 8000 money 8000 holds 3-1=5000 cash 7-2=300 caps day-spend.1=8300
              runs 9f8e7d6c=750000 draws 5-1=300 pace 20000000 since 1795446694000
              by: the number that last decided its grant. Holds: micros of main, units by bucket, micros by money bucket (cash), and what counts against

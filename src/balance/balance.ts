@@ -33,6 +33,8 @@ export interface ChargeRequest {
   readonly originRealm: string
   /** Origin-Host of the peer that it came over. */
   readonly via: string
+  /** What a session is of, without spaces: all its requests say the same. */
+  readonly service: string
   /** Open sessions that the account may have; undefined: any number. */
   readonly mostSessions?: number | undefined
   readonly lines: readonly ChargeLine[]
@@ -144,7 +146,13 @@ export type ChargeOutcome =
   | { readonly status: 'other_account'; readonly account: string }
   | {
       readonly status:
-        'unknown_session' | 'other_subscriber' | 'no_account' | 'expired' | 'too_many_sessions' | 'session_open'
+        | 'unknown_session'
+        | 'other_subscriber'
+        | 'no_account'
+        | 'expired'
+        | 'too_many_sessions'
+        | 'session_open'
+        | 'other_service'
     }
   | { readonly status: 'too_large'; readonly line: string }
 
@@ -268,7 +276,7 @@ export class Balance {
       sessionId,
       request.cause,
       `${this.times} ${request.lowBalance.length === 0 ? '-' : request.lowBalance.join('.')}`,
-      `${request.originHost} ${request.originRealm} ${request.via}`,
+      `${request.originHost} ${request.originRealm} ${request.via} ${request.service}`,
       request.counters.map(periodText).join(';'),
       dry,
     )
@@ -351,6 +359,7 @@ export function readOutcome(reply: string): ChargeOutcome {
     case 'expired':
     case 'too_many_sessions':
     case 'session_open':
+    case 'other_service':
       return { status: word }
     default:
       throw new StoreDefectError(`charge: ${reply}`)

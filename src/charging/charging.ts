@@ -10,7 +10,7 @@ import type { Identity } from '../balance/types.js'
 import type { Clock } from '../clock.js'
 import type { ChargingConfig, PeerProfile } from '../config/config.js'
 import type { Catalog, Service } from '../rating/catalog.js'
-import { findService } from '../rating/match.js'
+import { contextKey, findService } from '../rating/match.js'
 import type { Program } from '../rating/program.js'
 import { unitTypes, type Micros, type Millis, type UnitType } from '../units.js'
 import { readTerms, type GrantTerms } from '../rating/terms.js'
@@ -71,6 +71,8 @@ export interface RequestFacts {
   readonly recipients?: number | undefined
   /** 3GPP-Charging-Id: what the gateway's own records call the bearer. */
   readonly chargingId?: number | undefined
+  /** AF-Charging-Identifier, for the records: its text, or its octets in hexadecimal. */
+  readonly correlation?: string | undefined
 }
 
 /** One quota: what was used of it, and what is asked. */
@@ -127,6 +129,8 @@ export type CreditOutcome =
         | 'too_many_sessions'
         /** An event with the Session-Id of an open session. */
         | 'session_open'
+        /** The session is of another Service-Context-Id. */
+        | 'other_service'
     }
   /** Identities of two accounts; the known identity of somebody else in a session. Indexes into `identities`. */
   | { readonly status: 'contradicting_identities'; readonly identities: readonly [number, number] }
@@ -335,6 +339,7 @@ export class ChargingFunction {
           return outcome
         case 'too_many_sessions':
         case 'session_open':
+        case 'other_service':
           return { status: outcome.status }
         case 'moved': {
           identities.moved(subscriber.account, outcome.profile)
@@ -422,10 +427,11 @@ export class ChargingFunction {
       deadlineMonotonic: deadline,
       cause:
         `"kind":"charge","session":${JSON.stringify(request.sessionId)},"number":${request.number},"type":"${request.type}",` +
-        `"host":${JSON.stringify(request.originHost)},"subscriber":"${number}","service":"${service.name}","catalog":"${catalog.version}"${noted}`,
+        `"host":${JSON.stringify(request.originHost)},"subscriber":"${number}","service":"${service.name}","catalog":"${catalog.version}"${correlated(facts)}${noted}`,
       originHost: request.originHost,
       originRealm: request.originRealm ?? '-',
       via: request.via ?? request.originHost,
+      service: contextKey(request.serviceContextId),
       mostSessions: request.type === 'initial' ? mostSessions(catalog, profile, number) : undefined,
       lines: prepared.lines,
       counters: prepared.counters,
@@ -514,6 +520,9 @@ export class ChargingFunction {
 
 /** What a line was answered with: kept with the answer, so that a repeat says the same. */
 export const termsOf = ({ terms }: { readonly terms: string }): GrantTerms => readTerms(terms)
+
+const correlated = ({ correlation }: RequestFacts): string =>
+  correlation === undefined ? '' : `,"correlation":${JSON.stringify(correlation)}`
 
 /** Of its offers, the one that allows most; undefined: none says. */
 function mostSessions({ offers }: Catalog, profile: Profile, subscriber: string): number | undefined {

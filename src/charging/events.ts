@@ -9,6 +9,7 @@ import { hash32 } from '../balance/keys.js'
 import type { Clock } from '../clock.js'
 import type { ChargingConfig } from '../config/config.js'
 import { currencyNumber } from '../currency.js'
+import { contextKey } from '../rating/match.js'
 import type { Catalog, Service } from '../rating/catalog.js'
 import type { Program } from '../rating/program.js'
 import { lineLimit, unitTypes, type Micros, type Millis } from '../units.js'
@@ -159,10 +160,13 @@ export class EventCharging {
     const { outcome } = await this.parts.balance.quote(this.chargeRequest(context, prepared, asked(context)))
     if (outcome.status !== 'answered') return this.unanswered(context.subscriber, outcome)
     const { answer } = outcome
-    const failed = answer.lines.filter(line => line.is === 'exhausted')
     const enough = answer.outcome === 'ok'
-    if (!enough && (answer.outcome !== 'refused' || failed.length === 0 || refusedOtherwise(answer.lines)))
-      return this.refused(answer)
+    if (!enough) {
+      // Too little is an answer to this question; another refusal says why there is none.
+      const others = answer.lines.filter(line => line.is !== 'exhausted')
+      if (answer.outcome !== 'refused' || others.some(({ is }) => is === 'denied' || is === 'unrated'))
+        return this.refused({ ...answer, lines: others })
+    }
     return { ...this.done(context, answer, [], costOf(answer.paid)), enough }
   }
 
@@ -296,6 +300,7 @@ export class EventCharging {
       originHost: request.originHost,
       originRealm: request.originRealm ?? '-',
       via: request.via ?? request.originHost,
+      service: contextKey(request.serviceContextId),
       lines: prepared.lines,
       counters: prepared.counters,
       lowBalance: catalog.lowBalance,
@@ -319,7 +324,8 @@ export class EventCharging {
       case 'too_large':
         return outcome
       case 'session_open':
-        return { status: 'session_open' }
+      case 'other_service':
+        return { status: outcome.status }
       case 'other_account':
       case 'other_subscriber':
         return { status: 'other_subscriber', identity: 0 }
@@ -489,10 +495,6 @@ function atPriceOf(prepared: PreparedLines, i: number, subscriber: string): Debi
     return noRefund('without the debit it names, nothing says what a unit is worth')
   return { id: undefined, unit, units: typeof asked === 'bigint' ? asked : 0n, ...priced, paid: '' }
 }
-
-/** Why beside funds a line was refused. */
-const refusedOtherwise = (lines: readonly LineOutcome[]): boolean =>
-  lines.some(({ is }) => is === 'denied' || is === 'unrated')
 
 /** Micros of all rates. */
 function costOf(paid: readonly string[]): bigint {

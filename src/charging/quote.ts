@@ -270,7 +270,7 @@ class QuotedSession {
         deadline: Date.now() + quotePatienceMs,
         deadlineMonotonic: this.clock.monotonic() + quotePatienceMs,
         cause: `"kind":"quote","number":${this.number - 1},"service":"${service.name}","catalog":"${catalog.version}"`,
-        ...{ originHost: 'quote', originRealm: 'quote', via: 'quote' },
+        ...{ originHost: 'quote', originRealm: 'quote', via: 'quote', service: 'quote' },
         lines: prepared.lines.map(each => ({ ...each, now: unbounded(each.now, service) })),
         counters: prepared.counters,
         lowBalance: catalog.lowBalance,

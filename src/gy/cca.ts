@@ -84,6 +84,8 @@ export function refusalOf(outcome: CreditOutcome): Refusal | undefined {
       return { resultCode: ResultCode.RATING_FAILED, message: 'no service of the catalog has this Service-Context-Id' }
     case 'too_many_sessions':
       return { resultCode: ResultCode.RESOURCES_EXCEEDED, message: 'the account has as many sessions as it may have' }
+    case 'other_service':
+      return { resultCode: ResultCode.INVALID_AVP_VALUE, message: 'the session is of another Service-Context-Id' }
     case 'session_open':
       return { resultCode: ResultCode.UNABLE_TO_COMPLY, message: 'an open session has the Session-Id of this event' }
     case 'not_served':

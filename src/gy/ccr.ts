@@ -13,6 +13,7 @@ import type {
   EventAction,
   Identity,
   LineRequest,
+  RequestFacts,
   RequestType,
   SplitAmount,
   UnitAmounts,
@@ -56,6 +57,11 @@ export class Mscc {
   trigger: Trigger | undefined = undefined
   refund: Buffer | undefined = undefined
   ratType: Buffer | undefined = undefined
+  afCorrelation: AfCorrelation | undefined = undefined
+}
+
+export class AfCorrelation {
+  chargingIdentifier: Buffer | undefined = undefined
 }
 
 export class SubscriptionId {
@@ -193,6 +199,12 @@ export class CcrReader {
       trigger: ['Trigger', trigger],
       refund: 'Refund-Information',
       ratType: '3GPP-RAT-Type',
+      afCorrelation: [
+        'AF-Correlation-Information',
+        shape(dictionary, 'AF-Correlation-Information', AfCorrelation, {
+          chargingIdentifier: 'AF-Charging-Identifier',
+        }),
+      ],
     })
     const subscriptionId = shape(dictionary, 'Subscription-Id', SubscriptionId, {
       type: 'Subscription-Id-Type',
@@ -251,7 +263,7 @@ export class CcrReader {
     this.checkCommand(ccr)
     const type = requestTypes[ccr.ccRequestType]!
     const { identities, subscriptionIds } = this.identitiesOf(ccr)
-    const facts = factsOf(ccr.serviceInformation, ccr.ratType ?? ratTypeOf(ccr.mscc))
+    const facts = withCorrelation(factsOf(ccr.serviceInformation, ccr.ratType ?? ratTypeOf(ccr.mscc)), ccr.mscc)
     const lines = type === 'event' ? this.eventLinesOf(ccr, facts.recipients ?? 1) : this.linesOf(ccr)
     return {
       sessionId: ccr.sessionId,
@@ -653,6 +665,17 @@ function odditiesOf({ mscc: msccs, reportingReasons, terminationCause }: Ccr): r
     ...(missing ? (['reason_missing'] as const) : []),
     ...(misplaced ? (['reason_misplaced'] as const) : []),
   ]
+}
+
+/** With AF-Charging-Identifier: what an application server calls the flow, handed on to the records (3GPP-048). */
+function withCorrelation(facts: RequestFacts, msccs: readonly Mscc[]): RequestFacts {
+  for (const { afCorrelation } of msccs) {
+    const octets = afCorrelation?.chargingIdentifier
+    if (octets === undefined) continue
+    const text = octets.toString('latin1')
+    return { ...facts, correlation: /^[\x20-\x7e]{1,64}$/.test(text) ? text : octets.toString('hex', 0, 64) }
+  }
+  return facts
 }
 
 const diameterBadAnswer = 3

@@ -129,6 +129,7 @@ export class CreditControl implements Application {
     const { dictionary } = this.parts
     switch (outcome.status) {
       case 'unknown_service':
+      case 'other_service':
         return encodeAvp(dictionary, 'Service-Context-Id', ccr.serviceContextId)
       case 'no_identity':
         return emptyAvp(dictionary.avp('Subscription-Id'))

@@ -94,6 +94,12 @@ export function findService(catalog: Catalog, serviceContextId: string): Service
   return service
 }
 
+/** What two Service-Context-Ids of one service have in common: lower case, without release and operator. */
+export function contextKey(serviceContextId: string): string {
+  const lowered = serviceContextId.toLowerCase()
+  return withoutRelease(lowered) ?? lowered
+}
+
 function serviceOf(catalog: Catalog, context: string | undefined): Service | undefined {
   if (context === undefined) return undefined
   return [...catalog.services.values()].find(service => service.contexts.includes(context))

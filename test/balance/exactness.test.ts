@@ -69,7 +69,7 @@ class Session {
       deadline: now + 60_000,
       deadlineMonotonic: performance.now() + 10_000,
       cause: `"kind":"charge","session":"${this.id}","number":${this.number}`,
-      ...{ originHost: 'gw.example', originRealm: 'example', via: 'gw.example' },
+      ...{ originHost: 'gw.example', originRealm: 'example', via: 'gw.example', service: 'data' },
       counters: program.counters.map(({ name }) => ({ name, start: 0, end: Infinity, limit: 'default' })),
       lowBalance: [],
       searchEnded: false,

@@ -310,7 +310,7 @@ class World {
       deadline: Date.now() + (past ? -1000 : 60_000),
       deadlineMonotonic: performance.now() + 10_000,
       cause: `"kind":"charge","session":"${sessionId}","number":${request.number}`,
-      ...{ originHost: 'gw.example', originRealm: 'example', via: 'gw.example' },
+      ...{ originHost: 'gw.example', originRealm: 'example', via: 'gw.example', service: 'data' },
       searchEnded,
       lowBalance: request.lowBalance.map(level => micros(level)),
       lines: request.lines.map(({ now, next, prev, ...line }) => ({

@@ -79,7 +79,15 @@ async function debit(
       currency: 'EUR',
     },
     ...{ at: now, now, deadline: now + 5000, deadlineMonotonic: performance.now() + 5000, cause: '"kind":"charge"' },
-    ...{ originHost: 'gw', originRealm: 'example', via: 'gw', lowBalance: [], searchEnded: false },
+    ...{
+      originHost: 'gw',
+      originRealm: 'example',
+      via: 'gw',
+      service: 'data',
+      service: 'sms',
+      lowBalance: [],
+      searchEnded: false,
+    },
     lines: [aLine({ key: '-', used: 0n, wanted, program })],
     counters: [{ name: 'month', start: 1000, end: Infinity, limit: 'default' }],
     ...changes,
@@ -109,7 +117,7 @@ const refund = (
   return events.refund({
     ...{ number, content, sessionId: session, account, subscriber: '1', currency: 'EUR', at, now: at },
     ...{ deadline: Date.now() + 5000, deadlineMonotonic: performance.now() + 5000, cause: '"kind":"refund"' },
-    ...{ originHost: 'gw', originRealm: 'example', via: 'gw' },
+    ...{ originHost: 'gw', originRealm: 'example', via: 'gw', service: 'data' },
     lines: debits.map(([debit, asked], i) => ({ key: `-/${i}`, asked, terms: '0,0,none', debit, until })),
   })
 }

@@ -1,6 +1,6 @@
 /** CC-070 to 081: final units and graceful termination. */
 import type { Test } from 'tap'
-import type { ServiceInput } from '../../src/simulator/ccr.js'
+import type { UsedUnits } from '../../src/simulator/ccr.js'
 import { Avps, type Message } from '../../src/simulator/message.js'
 import { linesOf, MiB, type Talk } from '../support/scenario.js'
 import { vector } from '../support/vectors.js'
@@ -10,7 +10,7 @@ import { checkRecorded } from './recorder.js'
 
 const EXHAUSTED = 3
 const ask = { ratingGroup: 10, requested: {} }
-const used = (octets: bigint): ServiceInput['used'] => [{ octets, reason: EXHAUSTED }]
+const used = (octets: bigint): readonly UsedUnits[] => [{ octets, reason: EXHAUSTED }]
 
 async function started(t: Test, offer: string, money: string, originHost?: string): Promise<{ ocs: Ocs; talk: Talk }> {
   const ocs = await startOcs(t, { account: { offer, money } })

@@ -1,6 +1,6 @@
 /** CC-040 to 065: quota of several services in one request, credit pools, and what is wrong with units. */
 import type { Test } from 'tap'
-import type { ServiceInput } from '../../src/simulator/ccr.js'
+import type { ServiceInput, UsedUnits } from '../../src/simulator/ccr.js'
 import { ccrAvps } from '../../src/simulator/ccr.js'
 import type { Message } from '../../src/simulator/message.js'
 import { failedAvps, linesOf, MiB, type Talk } from '../support/scenario.js'
@@ -14,7 +14,7 @@ const ask = (ratingGroup: number, parts: Partial<ServiceInput> = {}): ServiceInp
   requested: {},
   ...parts,
 })
-const used = (octets: bigint, reason: number = Reason.QUOTA_EXHAUSTED): ServiceInput['used'] => [{ octets, reason }]
+const used = (octets: bigint, reason: number = Reason.QUOTA_EXHAUSTED): readonly UsedUnits[] => [{ octets, reason }]
 
 async function started(t: Test, offer?: string, money?: string): Promise<{ ocs: Ocs; talk: Talk }> {
   const ocs = await startOcs(t, { account: { ...(offer && { offer }), ...(money !== undefined && { money }) } })
@@ -39,9 +39,10 @@ row('CC-040', 'a CCR-I with Multiple-Services-Indicator 1 is granted inside an M
 row('CC-041', 'MSCC without the indicator, or with 0, is served as MSCC', async t => {
   const { ocs } = await started(t)
   const gateway = await ocs.gateway(t, { originHost: 'pgw2.example.net' })
-  for (const indicator of [undefined, 0]) {
+  for (const indicator of [undefined, 0] as const) {
     const talk = ocs.talk(gateway)
-    const { multipleServicesIndicator: _, ...input } = talk.input('initial', 0, [ask(10)])
+    const { multipleServicesIndicator, ...input } = talk.input('initial', 0, [ask(10)])
+    t.equal(multipleServicesIndicator, 1, 'else it is there')
     const answer = await talk.ask({
       ...input,
       ...(indicator !== undefined && { multipleServicesIndicator: indicator }),

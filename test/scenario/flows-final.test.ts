@@ -3,14 +3,14 @@
  * F12, one credit for two rating groups. Balances after every step.
  */
 import t, { type Test } from 'tap'
-import type { ServiceInput } from '../../src/simulator/ccr.js'
+import type { UsedUnits } from '../../src/simulator/ccr.js'
 import { Avps, type Message } from '../../src/simulator/message.js'
 import { linesOf, MiB, startScenario, Talk } from '../support/scenario.js'
 
 const scenario = await startScenario(t)
 const gateway = await scenario.gateway(t)
 const ask = { requested: {} }
-const used = (octets: bigint, reason?: number): ServiceInput['used'] => [
+const used = (octets: bigint, reason?: number): readonly UsedUnits[] => [
   { octets, ...(reason !== undefined && { reason }) },
 ]
 const EXHAUSTED = 3

@@ -278,7 +278,7 @@ export class Session {
       deadline: Date.now() + 5000,
       deadlineMonotonic: performance.now() + 5000,
       cause: `"kind":"charge","session":${JSON.stringify(this.id)},"number":${number},"type":"${type}"`,
-      ...{ originHost: 'gw.example', originRealm: 'example', via: 'gw.example' },
+      ...{ originHost: 'gw.example', originRealm: 'example', via: 'gw.example', service: 'data' },
       lines: lines.map(aLine),
       counters: [],
       lowBalance: [],

@@ -62,7 +62,7 @@ async function charge(): Promise<string> {
     deadline: now + 5000,
     deadlineMonotonic: store.deadlineIn(5000),
     cause: `"kind":"charge","session":"${sessionId}","number":0,"type":"I"`,
-    ...{ originHost: 'gw.example', originRealm: 'example', via: 'gw.example' },
+    ...{ originHost: 'gw.example', originRealm: 'example', via: 'gw.example', service: 'data' },
     lines: [aLine({ key: '10', used: 0n, wanted: 1000n, program: aProgram({ num: 1n }) })],
     counters: [],
     lowBalance: [],
