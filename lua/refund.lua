@@ -8,7 +8,7 @@ KEYS[4] refunded           of the first line's debit: how many of its units were
 ARGV[1] request            words: number, content (hash), deadline (ms of the store's clock), at, now (ms), account_id, subscriber, currency
 ARGV[2] keep               ms: of answers; of what was refunded
 ARGV[3] cause              JSON members for the ledger entry, without braces
-ARGV[4] origin             Origin-Host, Origin-Realm, and the Origin-Host of the peer that it came over
+ARGV[4] origin             Origin-Host, Origin-Realm, the Origin-Host of the peer that it came over, and the service context
 then one a line, in rows:  key, units to give back (or '*': all that is left), unit, terms (both for the answer)
                            of <units> <until> <service> <id>   the debit: its units, how long it may be refunded (ms), for the ledger: id
                            rate <rate> <tiers>     src/rating/program.ts, or '- -'

@@ -27,6 +27,8 @@ export interface RefundRequest {
   readonly originHost: string
   readonly originRealm: string
   readonly via: string
+  /** As of a charge. */
+  readonly service: string
   readonly lines: readonly RefundLine[]
 }
 
@@ -112,7 +114,7 @@ export class EventStore {
         `${account} ${request.subscriber} ${request.currency}`,
       `${this.config.keepMarkMs} ${this.config.refundWindowMs + keepLongerMs}`,
       request.cause,
-      `${request.originHost} ${request.originRealm} ${request.via}`,
+      `${request.originHost} ${request.originRealm} ${request.via} ${request.service}`,
       ...lines.map(lineText),
     ]
     const reply = await this.store.call('refund', request.deadlineMonotonic, redis =>

@@ -231,6 +231,7 @@ export class EventCharging {
       originHost: request.originHost,
       originRealm: request.originRealm ?? '-',
       via: request.via ?? request.originHost,
+      service: contextKey(request.serviceContextId),
       lines,
     }
     const outcome = await store.refund(refund)

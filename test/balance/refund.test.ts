@@ -84,7 +84,6 @@ async function debit(
       originRealm: 'example',
       via: 'gw',
       service: 'data',
-      service: 'sms',
       lowBalance: [],
       searchEnded: false,
     },

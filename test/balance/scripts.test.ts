@@ -95,7 +95,7 @@ const refund: Call = {
     `0 content ${now + 600_000} ${now} ${now} alice 1 EUR`,
     '86400000 2592000000',
     '"kind":"refund","number":0',
-    'gw example gw',
+    'gw example gw data',
     `10 20 octets 0,0,none\nof 40 ${now + 60_000} data debit\nrate 9f8e,0,1,1,0,0,-,f,1,u,-,g 0,0,0,10,1\n` +
       `counters -\npaid 1-1:30:30,rate:10:100:9f8e:0:1:-:0,main::100`,
   ],
