@@ -79,15 +79,17 @@ const beatMs = 250
 const loopStallMs = 1_000
 /** Nothing was answered for so long: the store stands still. */
 const storeStallMs = 200
-/** An answer that took longer than that waited for a store that was away; it says nothing of load. */
-const outageMs = 1_000
 /** What waits may hold on to so many octets. */
 const queueOctets = 64 * 1024 * 1024
 
-/** In work: fewer when answers take longer than the target, never fewer than this. */
+/** In work: so many at first, more as long as answers take less than the target, fewer when they take longer, down to the least. */
+const firstInWork = 256
 const leastInWork = 128
-const targetMs = 50
-const targetOfUsual = 4
+/** The mean of a window: twice the usual, which is the least that one had of late, within these bounds, ms. */
+const targetOfUsual = 2
+const targetMs = { least: 50, most: 400 }
+/** Of the usual, a window that is worse: it is forgotten in some minutes. */
+const usualGrowth = 1.001
 const windowMs = 100
 
 /** How many times `queueAgeMs` a request may wait; TERMINATE as long as the hold budget. */
@@ -138,12 +140,13 @@ export class Admission<R extends Waiting> {
   private tick: Timer | undefined
 
   private cap: number
-  private usualMs = 0
+  private usualMs = targetMs.least
   private window = { since: 0, answers: 0, sum: 0, most: 0 }
-  /** When something fast was answered last, or work began. */
+  /** When something was served last, or work began. */
   private progressAt = -Infinity
-  /** What came before may wait for the hold budget: it met a store that stood still. */
+  /** What came before met a store that stood still: it has as long again before it is too old. */
   private stallEndedAt = -Infinity
+  private graceUntil = -Infinity
 
   /** Gates with a peer. */
   private open = 0
@@ -158,7 +161,7 @@ export class Admission<R extends Waiting> {
   private memoryLevel = 0
 
   constructor(private readonly options: AdmissionOptions) {
-    this.cap = options.limits.inFlightInAll
+    this.cap = Math.min(firstInWork, options.limits.inFlightInAll)
     this.beatAt = options.clock.monotonic()
   }
 
@@ -237,19 +240,27 @@ export class Admission<R extends Waiting> {
     if (this.queued > this.options.limits.queue || this.octets > queueOctets) this.makeRoom()
   }
 
-  /** One that was begun is over; `startedAt` by the clock's `monotonic()`. */
-  done(startedAt: number): void {
+  /** One that was begun is over; `served`: not for want of a store. */
+  done(startedAt: number, served: boolean): void {
     this.inWork--
     const now = this.options.clock.monotonic()
-    const took = now - startedAt
-    if (took < outageMs) {
-      if (now - this.progressAt > storeStallMs) this.stallEndedAt = now
+    if (served) {
+      const pause = now - this.progressAt
+      if (pause > storeStallMs) {
+        this.stallEndedAt = now
+        this.graceUntil = now + pause
+      }
       this.progressAt = now
-      this.window.answers++
-      this.window.sum += took
-      if (this.queued === 0) this.usualMs += (took - this.usualMs) / 64
+      // What met a pause says nothing of load.
+      if (startedAt >= this.stallEndedAt) this.sample(now, now - startedAt)
     }
     if (this.queued > 0) this.pump(now)
+  }
+
+  private sample(now: number, took: number): void {
+    this.window.answers++
+    this.window.sum += took
+    if (now - this.window.since >= windowMs) this.adapt(now)
   }
 
   /** Nothing of it is to be answered any more. */
@@ -281,10 +292,7 @@ export class Admission<R extends Waiting> {
     }
     gate.rest(true)
     if (now >= gate.restUntil) this.readOn(gate)
-    if (this.tick === undefined) {
-      this.window = { since: now, answers: 0, sum: 0, most: this.inWork }
-      this.tick = this.options.clock.setTimeout(() => this.onTick(), tickMs)
-    }
+    this.tick ??= this.options.clock.setTimeout(() => this.onTick(), tickMs)
   }
 
   /** Its rest has not helped: it is read again as soon as this turn's answers are dealt with. */
@@ -331,7 +339,6 @@ export class Admission<R extends Waiting> {
   private onTick(): void {
     this.tick = undefined
     const now = this.options.clock.monotonic()
-    if (now - this.window.since >= windowMs) this.adapt(now)
     this.pump(now)
     for (const gate of [...this.turns]) this.expire(gate, now)
     for (const gate of this.turns) if (now >= gate.restUntil) gate.rest(false)
@@ -348,7 +355,7 @@ export class Admission<R extends Waiting> {
       for (let entry = lane.first; entry; entry = lane.first) {
         const { request, since } = entry
         const stale = now - request.arrivedAt > holdBudgetMs
-        const paused = blocked !== 'rate' && (stalled || since <= this.stallEndedAt)
+        const paused = blocked !== 'rate' && (stalled || (since <= this.stallEndedAt && now < this.graceUntil))
         if (!stale && (paused || now - since <= patience[kind] * limits.queueAgeMs)) break
         lane.shift()
         this.forget(gate, entry)
@@ -380,16 +387,17 @@ export class Admission<R extends Waiting> {
     gate.shed(request, errors[reason])
   }
 
-  /** How many may be in work: a tenth less when answers take too long, more when they do not and the cap is met. */
+  /** How many may be in work: a tenth less when answers take too long, a fourth more when they do not and the cap is met. */
   private adapt(now: number): void {
     const { answers, sum, most } = this.window
     this.window = { since: now, answers: 0, sum: 0, most: this.inWork }
     const { inFlightInAll } = this.options.limits
-    if (answers === 0) return // it stands still: nobody is helped by fewer
     const least = Math.min(leastInWork, inFlightInAll)
-    if (sum / answers > Math.max(targetMs, targetOfUsual * this.usualMs))
+    const mean = sum / answers
+    this.usualMs = Math.min(mean, this.usualMs * usualGrowth)
+    if (mean > Math.min(targetMs.most, Math.max(targetMs.least, targetOfUsual * this.usualMs)))
       this.cap = Math.max(least, Math.floor(Math.min(this.cap, most) * 0.9))
-    else if (most >= this.cap) this.cap = Math.min(inFlightInAll, Math.ceil(this.cap * 1.1))
+    else if (most >= this.cap) this.cap = Math.min(inFlightInAll, Math.ceil(this.cap * 1.25))
   }
 
   // The process.
@@ -482,11 +490,16 @@ export class Gate<R extends Waiting> {
     this.admission.offer(this, request)
   }
 
-  /** One that was begun is over. @param startedAt by the clock's `monotonic()` */
-  done(startedAt: number): void {
+  /**
+   * One that was begun is over.
+   *
+   * @param startedAt by the clock's `monotonic()`
+   * @param served false: it was not answered, or TOO_BUSY, as the store is away
+   */
+  done(startedAt: number, served: boolean): void {
     this.inWork--
     this.allowance.inWork--
-    this.admission.done(startedAt)
+    this.admission.done(startedAt, served)
   }
 
   /** The connection is over: what waits is forgotten. */

@@ -99,13 +99,15 @@ export class IncomingRequests {
   private async serve(request: Received): Promise<void> {
     const { header, octets } = request
     const startedAt = this.node.clock.monotonic()
+    let served = true
     try {
       const answer = await this.applicationFor(header, octets).answer(request)
+      served = answer !== undefined && answer.resultCode !== ResultCode.TOO_BUSY
       if (answer) this.output.answer(header, answer)
     } catch (error) {
       this.output.refusal(request, error, this.peer?.name)
     } finally {
-      this.gate.done(startedAt)
+      this.gate.done(startedAt, served)
       this.onDone(request.number)
     }
   }

@@ -66,8 +66,8 @@ class Peer {
   }
 
   /** So many are over, each after `took` ms. */
-  finish(count = 1, took = 1): void {
-    for (let i = 0; i < count; i++) this.gate.done(this.clock.monotonic() - took)
+  finish(count = 1, took = 1, served = true): void {
+    for (let i = 0; i < count; i++) this.gate.done(this.clock.monotonic() - took, served)
   }
 }
 
@@ -257,7 +257,7 @@ t.test('a request that is refused at once does not pile up calls', t => {
   let started = 0
   const gate = admission.gate({
     start: () => {
-      if (started++ > 0) gate.done(clock.monotonic())
+      if (started++ > 0) gate.done(clock.monotonic(), true)
     },
     shed: () => t.fail('nothing is shed'),
     adjust: () => undefined,
@@ -266,7 +266,7 @@ t.test('a request that is refused at once does not pile up calls', t => {
   const octets = aCcr()
   const header = readHeader(octets)
   for (let i = 0; i < 20_000; i++) gate.offer({ name: '', header, octets, arrivedAt: clock.monotonic() })
-  gate.done(clock.monotonic())
+  gate.done(clock.monotonic(), true)
   t.equal(started, 20_000)
   t.equal(admission.load.inWork, 0)
   t.end()
