@@ -20,3 +20,14 @@ export const plainTcp: Carriage = { transport: 'tcp', certificate: undefined, wh
 export function keepWritesApart(socket: Socket): void {
   Object.defineProperty(socket, '_writev', { value: undefined })
 }
+
+/**
+ * Ends a connection at once, with a reset.
+ *
+ * *Ours:* Node loses the socket, and never closes it, when libuv refuses to reset one whose end is on its way (20.20). That one
+ * is closed as it is.
+ */
+export function reset(socket: Socket): void {
+  if (socket.writableEnded && !socket.writableFinished) socket.destroy()
+  else socket.resetAndDestroy()
+}

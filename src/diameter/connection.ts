@@ -12,7 +12,7 @@ import type { Millis } from '../units.js'
 import type { PeerInfo } from './application.js'
 import type { Capabilities } from './capabilities.js'
 import { negotiate, readCer } from './capabilities.js'
-import { plainTcp, type Carriage, type Transport } from './carriage.js'
+import { plainTcp, reset, type Carriage, type Transport } from './carriage.js'
 import { DiameterError, ResultCode } from './errors.js'
 import type { Header } from './header.js'
 import { checkRequestHeader, FLAG, readHeader } from './header.js'
@@ -282,7 +282,7 @@ export class Connection implements TappedConnection {
   /** Ends it at once: what was not sent is lost, and the peer sees a reset. */
   disconnect(reason: CloseReason): void {
     if (!this.over) this.leave(reason)
-    this.socket.resetAndDestroy()
+    reset(this.socket)
   }
 
   /** Gives up what is in work: with the DPA, or a second after the DPR, it ends. */

@@ -10,7 +10,7 @@ import type { Timer } from '../clock.js'
 import type { PeerConfig, PeerTarget } from '../config/config.js'
 import type { Millis } from '../units.js'
 import type { Carriage } from './carriage.js'
-import { plainTcp } from './carriage.js'
+import { plainTcp, reset } from './carriage.js'
 import type { Connection } from './connection.js'
 import type { Node } from './node.js'
 import type { DialAction, DialEvent, DialState } from './peer.js'
@@ -357,7 +357,7 @@ class DialledSocket implements Call {
       secured.disableRenegotiation()
       // A TLSSocket cannot reset; what it stands on can.
       secured.resetAndDestroy = () => {
-        this.raw.resetAndDestroy()
+        reset(this.raw)
         return secured
       }
       this.succeed(secured, { transport: 'tls', certificate, wholeMessages: false })

@@ -13,6 +13,7 @@ import type { Logger } from 'pino'
 import type { Clock, Timer } from '../clock.js'
 import type { TlsConfig } from '../config/config.js'
 import type { Millis } from '../units.js'
+import { reset } from './carriage.js'
 import type { CloseReason, DiameterMetrics } from './metrics.js'
 
 /** Files that cannot be used, a line each: what is wrong, and what to do. */
@@ -261,7 +262,7 @@ export class Handshake {
   /** Ends it at once. */
   disconnect(reason: CloseReason): void {
     this.end(reason, undefined)
-    this.raw.resetAndDestroy()
+    reset(this.raw)
   }
 
   /** For its TlsAcceptor. */
@@ -277,7 +278,7 @@ export class Handshake {
     socket.disableRenegotiation()
     // A TLSSocket cannot reset; what it stands on can.
     socket.resetAndDestroy = () => {
-      this.raw.resetAndDestroy()
+      reset(this.raw)
       return socket
     }
     this.ends.secured(socket, certificate)

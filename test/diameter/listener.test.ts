@@ -4,13 +4,13 @@
  */
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { openSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { keepWritesApart } from '../../src/diameter/carriage.js'
+import { keepWritesApart, reset } from '../../src/diameter/carriage.js'
 import { messagesOf } from '../../src/diameter/frame.js'
-import { descriptorOf } from '../../src/diameter/listener.js'
+import { descriptorOf, openListener } from '../../src/diameter/listener.js'
 import { DiameterCounters } from '../../src/diameter/metrics.js'
 import type { Node } from '../../src/diameter/node.js'
 import { Output } from '../../src/diameter/output.js'
@@ -66,7 +66,7 @@ async function listening(): Promise<{ server: Server; fd: number; port: number }
 }
 
 /** Runs the process with something as its descriptor 3. `shell`: what is done before it takes the shell's place. */
-async function handOver(t: Test, points: unknown, third: number | 'ignore', shell = ''): Promise<Handed> {
+async function handOver(t: Test, points: unknown, third: number, shell = ''): Promise<Handed> {
   const { PATH = '', HOME = '' } = process.env
   const command = [process.execPath, '--import=tsx', program, JSON.stringify(points)]
   const child: ChildProcess = spawn('/bin/sh', ['-c', `${shell} exec "$@"`, 'sh', ...command], {
@@ -118,24 +118,22 @@ void t.test('a TCP socket that is handed over is served: by number, and by the n
 })
 
 void t.test('what is no listening socket is refused in words', async t => {
-  const file = openSync('/dev/null', 'r')
-  for (const [point, third, shell, message] of [
-    [
-      { fd: 3 },
-      file,
-      '',
-      /^diameter\.listen: file descriptor 3 is no socket to listen on \(.+\); hand over a listening/,
-    ],
-    [{ fd: 9 }, 'ignore', '', /^diameter\.listen: file descriptor 9 is no socket to listen on/],
-    [
-      { fd: 4 },
-      file,
-      'export LISTEN_PID=$$ LISTEN_FDS=1;',
-      /^diameter\.listen: fd:4 was not handed over; there is fd:3$/,
-    ],
-  ] as const) {
-    t.match((await handOver(t, [point], third, shell)).fault, message)
-  }
+  const fd = openSync('/dev/null', 'r')
+  t.teardown(() => closeSync(fd))
+  const message =
+    /^diameter\.listen: file descriptor \d+ is no socket to listen on \(.+\); hand over a listening stream socket/
+  for (const point of [{ fd }, { fd: 987_654 }])
+    await t.rejects(
+      openListener('diameter.listen', point, () => undefined, {}),
+      { message },
+    )
+  const notOurs = { LISTEN_PID: String(process.pid), LISTEN_FDS: '1' }
+  await t.rejects(
+    openListener('diameter.tls.listen', { fd: 4 }, () => undefined, notOurs),
+    {
+      message: 'diameter.tls.listen: fd:4 was not handed over; there is fd:3',
+    },
+  )
 })
 
 void t.test('each message is a write of its own, also those that wait for the system', async t => {
@@ -165,11 +163,22 @@ void t.test('each message is a write of its own, also those that wait for the sy
   t.ok(writes.every(each => [...messagesOf(each)].length === 1 && each.length === 200_020))
 })
 
+void t.test('a connection whose end is on its way is ended at once all the same', async t => {
+  const [ours] = await socketPair(t)
+  ours.end()
+  reset(ours)
+  await once(ours, 'close')
+  const [other, theirs] = await socketPair(t)
+  const heard = once(theirs, 'error')
+  reset(other)
+  t.match(await heard, [{ code: 'ECONNRESET' }], 'one that is open is reset')
+})
+
 async function socketPair(t: Test): Promise<[Socket, Socket]> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const theirs = connect((server.address() as AddressInfo).port, '127.0.0.1')
-  const [ours] = (await once(server, 'connection')) as [Socket]
+  const [[ours]] = (await Promise.all([once(server, 'connection'), once(theirs, 'connect')])) as [[Socket], unknown]
   t.teardown(() => {
     for (const each of [ours, theirs]) each.destroy()
     server.close()

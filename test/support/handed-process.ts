@@ -28,7 +28,7 @@ const server = new DiameterServer({
 const say = (handed: Handed): void => console.log(JSON.stringify(handed))
 try {
   say({ listens: await server.listen() })
-  process.stdin.resume().once('end', () => void server.close())
+  process.stdin.resume().once('end', () => void server.close().then(() => process.exit()))
 } catch (error) {
   say({ fault: (error as Error).message })
   process.exitCode = 1
