@@ -102,14 +102,17 @@ const identitiesInUse = new Set<string>()
 export async function startScenario(
   t: Test,
   which: keyof typeof configurations = 'flows',
-  changes: Partial<Config> = {},
+  changes: Partial<Config> | ((config: Config) => Partial<Config>) = {},
 ): Promise<Scenario> {
   const port = await freePort()
   const redis = await startRedis(t, { port: String(port), bind: '127.0.0.1' })
   const clock = new ShiftedClock()
   const outcome = loadConfig(configurations[which])
   if ('faults' in outcome) throw new Error(outcome.faults.map(formatFault).join('\n'))
-  const base: Config = { ...outcome.config, ...changes }
+  const base: Config = {
+    ...outcome.config,
+    ...(typeof changes === 'function' ? changes(outcome.config) : changes),
+  }
   const catalog = loadCatalog(base.catalog)
   if (!('catalog' in catalog)) throw new Error(catalog.faults.map(formatFault).join('\n'))
   let daemons = 0
