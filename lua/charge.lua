@@ -18,7 +18,7 @@ ARGV[1] request            words, as constants of a request cost less in one tex
                            rev         of the account's profile that the programs were compiled for
                            currency
                            mark        short name of the session in `ended`
-                           most        open sessions that the account may have, or '-'
+                           most        open sessions that the account may have, or '-'; of U and T 'record': usage of a session that has ended is noted, not charged
 ARGV[2] session_id
 ARGV[3] cause              JSON members for the ledger entry, without braces
 ARGV[4] times              silence factor, then ms: default validity, keep closed, keep marks; then the levels of main that leave an event, or '-'
@@ -996,7 +996,9 @@ for _, line in ipairs(lines) do
   line.granted_before = s.granted
   if line.old.a.rate then line.from = run_of(s, line.old.a.rate).n end
   if s.granted > 0 and s.since > 0 and not line.stale and not resumed then measure(line) end
-  if line.reported > 0 or holds_something(s) then
+  if late and most_sessions == 'record' then
+    s.used, line.unpaid = s.used + line.reported, line.reported
+  elseif line.reported > 0 or holds_something(s) then
     if s.pool and open then report_member(line) else report(line) end
   end
   line.booked = true

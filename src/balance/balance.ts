@@ -37,6 +37,8 @@ export interface ChargeRequest {
   readonly service: string
   /** Open sessions that the account may have; undefined: any number. */
   readonly mostSessions?: number | undefined
+  /** What a session that has ended reports: charged (the default), or only written to the ledger. */
+  readonly lateUsage?: 'charge' | 'record' | undefined
   readonly lines: readonly ChargeLine[]
   /** Of the counters that the lines' programs name: the period of `at`, and the account's own limit. */
   readonly counters: readonly CounterPeriod[]
@@ -272,7 +274,7 @@ export class Balance {
     const keys = args.length
     args.push(
       `${request.type} ${request.number} ${request.content} ${this.store.storeTime(request.deadline)} ${request.at} ${now} ` +
-        `${account} ${request.subscriber} ${request.rev} ${request.currency} ${shortName(sessionId)} ${request.mostSessions ?? '-'}`,
+        `${account} ${request.subscriber} ${request.rev} ${request.currency} ${shortName(sessionId)} ${request.mostSessions ?? (request.lateUsage === 'record' ? 'record' : '-')}`,
       sessionId,
       request.cause,
       `${this.times} ${request.lowBalance.length === 0 ? '-' : request.lowBalance.join('.')}`,

@@ -433,6 +433,7 @@ export class ChargingFunction {
       via: request.via ?? request.originHost,
       service: contextKey(request.serviceContextId),
       mostSessions: request.type === 'initial' ? mostSessions(catalog, profile, number) : undefined,
+      lateUsage: request.type === 'initial' ? undefined : request.profile.lateUsage,
       lines: prepared.lines,
       counters: prepared.counters,
       lowBalance: catalog.lowBalance,
