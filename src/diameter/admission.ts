@@ -231,7 +231,7 @@ export class Admission<R extends Waiting> {
         return
       }
     }
-    if (gate.queued === 0 && this.inWork < this.cap && gate.mayStart(now)) {
+    if (gate.queued === 0 && this.inWork < this.mostInWork(now) && gate.mayStart(now)) {
       if (this.inWork === 0) this.progressAt = now
       this.begin(gate, request)
       return
@@ -318,7 +318,8 @@ export class Admission<R extends Waiting> {
     if (this.pumping) return // a request that is refused at once is over before it was begun
     this.pumping = true
     let idle = 0
-    while (this.inWork < this.cap && idle < this.turns.length) {
+    const most = this.mostInWork(now)
+    while (this.inWork < most && idle < this.turns.length) {
       if (this.turn >= this.turns.length) this.turn = 0
       const gate = this.turns[this.turn++]!
       if (!gate.mayStart(now)) {
@@ -336,6 +337,15 @@ export class Admission<R extends Waiting> {
     this.pumping = false
   }
 
+  /** Those that wait for a store that stands still slow nobody down; and what they report can go to the spool. */
+  private mostInWork(now: number): number {
+    return this.standsStill(now) ? this.options.limits.inFlightInAll : this.cap
+  }
+
+  private standsStill(now: number): boolean {
+    return this.inWork > 0 && now - this.progressAt > storeStallMs
+  }
+
   private onTick(): void {
     this.tick = undefined
     const now = this.options.clock.monotonic()
@@ -348,7 +358,7 @@ export class Admission<R extends Waiting> {
   /** Sheds what has waited too long. */
   private expire(gate: Gate<R>, now: number): void {
     const { holdBudgetMs, limits } = this.options
-    const stalled = this.inWork > 0 && now - this.progressAt > storeStallMs
+    const stalled = this.standsStill(now)
     const blocked = gate.blockedBy(now)
     for (const kind of requestKinds) {
       const lane = gate.lanes[kind]

@@ -292,6 +292,17 @@ t.test('fewer are in work while answers take too long, and more again when they 
   t.end()
 })
 
+t.test('what waits for a store that stands still does not wait for others: up to the configured cap', t => {
+  const { clock, admission, peer } = setUp({ inFlightInAll: 1_000 })
+  const a = peer('a')
+  a.send('update', 1_500)
+  t.equal(admission.load.inWork, 256, 'at first it is not known what it can do')
+  clock.advance(220)
+  t.equal(admission.load.inWork, 1_000)
+  t.equal(admission.load.queued, 500)
+  t.end()
+})
+
 t.test('octets that are read after the event loop stood still may have come at any time since', t => {
   const clock = new VirtualClock()
   const admission = new Admission<Request>({
