@@ -90,6 +90,16 @@ t.test('what it asks for, what it says, and what the log gets', async t => {
     ['sessions reauthorise --all --per-second 0', 2, /--per-second is a whole number above 0/, []],
     ['sessions reauthorise gw;1;1 --per-second 5', 2, /goes with --all/, []],
     ['sessions --account anna', 0, /^no sessions\n$/, []],
+    ['catalog reload', 0, /^loaded: catalog 4b5c\n$/, []],
+    [
+      'catalog reload --reauthorise',
+      0,
+      /^loaded: catalog 4b5c\nthe sessions of 450 accounts are asked to report\n$/,
+      [
+        ['all', 'reauthorise', 100],
+        ['log', { command: 'reauthorise', accounts: 450, catalog: '4b5c', actor: 'admin-api' }],
+      ],
+    ],
   ]
   for (const [args, status, output, expected] of table) {
     calls.length = 0
