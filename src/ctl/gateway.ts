@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { InvalidArgumentError, type Command } from 'commander'
+import { InvalidArgumentError, Option, type Command } from 'commander'
 import { systemClock } from '../clock.js'
 import type { Config } from '../config/config.js'
 import { loadConfig } from '../config/load.js'
@@ -50,8 +50,8 @@ export function addGatewayCommands(program: Command, ctl: Ctl): void {
   const { command } = ctl
   const gateway = program.command('gateway').description('A simulated gateway.').exitOverride()
   command(gateway, 'play <script>', 'Play a script against a charging system and show both sides.')
-    .option('--to <[name=]host[:port]>', 'the server, or one of several by its name in the script', collect, [])
-    .option('--set <name=value>', 'a variable of the script', collect, [])
+    .option('--to <[name=]host[:port]>', 'the server, or one of several by its name in the script', collect)
+    .option('--set <name=value>', 'a variable of the script', collect)
     .option('--tls', 'TLS from the first octet; port 5658 unless another is given')
     .option('--ca <file>', 'PEM: who may have signed the certificate of the server')
     .option('--cert <file>', 'PEM: our certificate')
@@ -59,7 +59,9 @@ export function addGatewayCommands(program: Command, ctl: Ctl): void {
     .option('--server-name <name>', 'name in the certificate of the server; the host when absent')
     .option('--insecure', 'take any certificate of the server')
     .option('--pcap <file>', 'write all messages to a capture file, for Wireshark')
-    .option('--patience <duration>', 'how long an answer may take', milliseconds, 10_000)
+    .addOption(
+      new Option('--patience <duration>', 'how long an answer may take').argParser(milliseconds).default(10_000, '10s'),
+    )
     .option('--no-operator', 'leave out what an operator does: the server is no ocsd of yours')
     .option('--all', 'show all AVPs, and the headers')
     .option('--brief', 'a line a message')
@@ -72,7 +74,9 @@ Exit status: 0 all expectations passed, 1 some failed, 2 the script or the usage
   ocsctl gateway play config/examples/flows/f01-data-session.yaml
   ocsctl gateway play my-flow.yaml --to ocs.example.net --no-operator --set msisdn=491701234567 --pcap flow.pcap`,
     )
-    .action((file: string, options: PlayCommandOptions) => playFile(file, options, ctl))
+    .action((file: string, given: Partial<PlayCommandOptions>) =>
+      playFile(file, { to: [], set: [], patience: 10_000, operator: true, ...given }, ctl),
+    )
 }
 
 async function playFile(file: string, options: PlayCommandOptions, ctl: Ctl): Promise<void> {
@@ -281,7 +285,7 @@ function openCapture(
   }
 }
 
-const collect = (word: string, before: readonly string[]): readonly string[] => [...before, word]
+const collect = (word: string, before: readonly string[] = []): readonly string[] => [...before, word]
 
 function milliseconds(text: string): number {
   const ms = parseDuration(text)

@@ -5,7 +5,7 @@ import type { Clock } from '../clock.js'
 import type { Dictionary } from '../diameter/dictionary.js'
 import { FLAG } from '../diameter/header.js'
 import { encodeTree, type AvpItem, type AvpTree } from '../diameter/tree.js'
-import type { Millis } from '../units.js'
+import { formatAmount, type Millis } from '../units.js'
 import { follow, valueText } from './avp-path.js'
 import { ccrAvps, encodeCcr, type CcrInput, type ServiceInput } from './ccr.js'
 import { checkAnswer, checkFields, codeText, type Verdict } from './expectation.js'
@@ -145,6 +145,9 @@ interface Incoming {
 
 /** What became of a request. */
 type Outcome = { readonly answer: Message; readonly afterMs: number } | 'silence' | 'closed'
+
+/** Exit status of ocsctl when no daemon answers. */
+const unreachable = 3
 
 const commandNames: Readonly<Record<number, 'RAR' | 'ASR'>> = { 258: 'RAR', 274: 'ASR' }
 
@@ -315,6 +318,7 @@ class Player {
       over === undefined
         ? this.connections.find(each => each.gateway === name && !each.connection.ended)
         : this.connections.findLast(each => each.name === over)
+    const made = this.connections.filter(each => each.gateway === name).length
     if (!find() && over === undefined && !this.connections.some(each => each.gateway === name)) {
       const connect = {
         kind: 'connect',
@@ -330,6 +334,12 @@ class Player {
       )
     }
     const found = find()
+    // Made by itself just now, and refused.
+    if (!found && over === undefined && this.connections.filter(each => each.gateway === name).length > made) {
+      throw new UnreachableError(
+        `the server takes the connection, but does not accept ${name} (see its CEA, or its log)`,
+      )
+    }
     if (!found) throw new ScriptError(step.place, `gateway ${name} has no open connection: add \`connect:\` before`)
     return found.connection
   }
@@ -567,7 +577,8 @@ class Player {
     const line = live.lines.find(each => each.ratingGroup === group)
     if (expect.passed !== undefined) {
       const ok = passed === expect.passed
-      this.check(place, { ok, text: `${expect.passed} units pass`, found: `${passed ?? 0n} pass` })
+      const [wanted, found] = [expect.passed, passed ?? 0n].map(units => formatAmount(live.unit, units))
+      this.check(place, { ok, text: `${wanted} pass`, found: `${found} pass` })
     }
     if (expect.code !== undefined) {
       const ok = line?.resultCode === expect.code
@@ -592,6 +603,8 @@ class Player {
     const { status, answer, text } = await operator(words)
     const { expect, place } = step
     const wanted = expect.status ?? 0
+    if (status === unreachable && wanted !== unreachable)
+      throw new UnreachableError(text.trim().replace(/^ocsctl: /, ''))
     if (!expect.any) {
       this.check(place, { ok: status === wanted, text: `exit status ${wanted}`, found: `${status}: ${text.trim()}` })
     }

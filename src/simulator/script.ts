@@ -244,7 +244,8 @@ export function readScript(
   const faults: Fault[] = []
   const root = parseYaml(file, text, faults)
   const script = root && new ScriptReader(options).read(root)
-  return script && faults.length === 0 ? { script } : { faults }
+  if (script && faults.length === 0) return { script }
+  return { faults: faults.sort((a, b) => a.line - b.line || a.column - b.column) }
 }
 
 class ScriptReader {
@@ -367,6 +368,9 @@ class ScriptReader {
     const fields = readFields(value, [...verbs, 'expect', 'save'])
     const named = verbs.filter(verb => fields[verb] !== undefined)
     const [verb] = named
+    // An unknown key is a fault already.
+    const unknown = (readEntries(value) ?? []).some(({ name }) => !(name in fields))
+    if (verb === undefined && unknown) return undefined
     if (verb === undefined) return fault(value, 'a step without a verb', `add one of ${verbs.join(', ')}`)
     if (named.length > 1) return fault(value, `a step with ${named.join(' and ')}`, 'make each a step of its own')
     const action = this.action(verb, fields[verb]!)
@@ -379,12 +383,13 @@ class ScriptReader {
     switch (verb) {
       case 'connect': {
         const { gateway, to, as, stateId, cer } = readFields(value, ['gateway', 'to', 'as', 'stateId', 'cer'])
-        const name = as && this.text(as)
+        const server = to && this.text(to)
+        const name = as ? this.text(as) : server
         if (name !== undefined) this.connections.add(name)
         return {
           kind: 'connect',
           gateway: gateway && this.known(gateway, this.gateways, 'gateway', 'gateways'),
-          to: to && this.text(to),
+          to: server,
           as: name,
           stateId: stateId && this.number(stateId),
           cer: (cer && readBoolean(cer)) ?? true,
@@ -538,7 +543,7 @@ class ScriptReader {
         triggers: readList(triggers).flatMap(each => this.nameOrNumber(each, 'a Trigger-Type', triggerNames) ?? []),
       }),
       ...(envelopes && { envelopes: readList(envelopes).map(each => this.envelope(each)) }),
-      ...(refund && { refund: this.savedOr(refund, text => octetsOf(text)) ?? Buffer.alloc(0) }),
+      ...(refund && { refund: this.savedOr(refund, octetsOf, 'write 0x and hexadecimal digits') ?? Buffer.alloc(0) }),
     }
   }
 
@@ -715,7 +720,7 @@ class ScriptReader {
             : readList(entry.value).map(each => [entry.name, this.avps(each)] as const)
         }
         return readList(entry.value).flatMap((each): ScriptAvp[] => {
-          const input = this.savedOr(each, text => avpInput(avp, text))
+          const input = this.savedOr(each, text => avpInput(avp, text), hintFor(avp))
           return input === undefined ? [] : [[entry.name, input]]
         })
       }),
@@ -750,15 +755,14 @@ class ScriptReader {
   }
 
   /** `${name}` of a value that an earlier step saved, or what the text means. */
-  private savedOr<T>(value: Value, parse: (text: string) => T | undefined): T | Saved | undefined {
+  private savedOr<T>(value: Value, parse: (text: string) => T | undefined, hint: string): T | Saved | undefined {
     const raw = readText(value)
     if (raw === undefined) return undefined
     const name = /^\$\{(\w+)\}$/.exec(raw)?.[1]
     if (name !== undefined && this.saved.has(name)) return { saved: name }
     const text = this.text(value)
     if (text === undefined) return undefined
-    const result = parse(text)
-    return result ?? fault(value, `${value.path}: \`${text}\` is no value of this AVP`, 'see its type in dictionaries/')
+    return parse(text) ?? fault(value, `${value.path}: \`${text}\` is no value of this AVP`, hint)
   }
 
   // ---------------------------------------------------------------------------------------------------------- values
@@ -799,7 +803,10 @@ class ScriptReader {
   private nameOrNumber(value: Value, expected: string, names: Readonly<Record<string, number>>): number | undefined {
     const parse = (text: string): number | undefined =>
       names[text] ?? (/^\d{1,10}$/.test(text) ? Number(text) : undefined)
-    return this.parsed(value, expected, parse, `write a number, or one of ${Object.keys(names).join(', ')}`)
+    const known = Object.keys(names)
+    const some = known.length > 12 ? `a name like ${known.slice(0, 3).join(', ')}` : `one of ${known.join(', ')}`
+    const hint = (text: string): string => meant(text, known) ?? `write a number, or ${some}`
+    return readParsed(value, expected, text => parse(this.replaced(text)), hint)
   }
 
   private code(value: Value): number | undefined {
@@ -958,4 +965,11 @@ export function avpInput(avp: AvpDefinition, text: string): AvpInput | undefined
     default:
       return text
   }
+}
+
+function hintFor({ type, enums }: AvpDefinition): string {
+  if (enums && enums.size <= 12)
+    return `write one of ${[...enums].map(([value, name]) => `${value} ${name}`).join(', ')}`
+  if (type === 'Time') return 'write it like 2026-01-15T12:00:00Z'
+  return `it is ${type}; 0x and hexadecimal digits are taken as they are`
 }

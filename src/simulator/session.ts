@@ -156,6 +156,10 @@ export class GatewaySession {
     this.failureHandling = options.failureHandling ?? 'terminate'
   }
 
+  get unit(): UnitType {
+    return this.options.unit
+  }
+
   /**
    * CCR-I: asks for quota for these lines.
    *

@@ -26,8 +26,8 @@ const usual: ReadonlySet<string> = new Set([
   ...['Session-Id', 'Origin-Host', 'Origin-Realm', 'Destination-Realm', 'Auth-Application-Id'],
   ...['CC-Request-Type', 'CC-Request-Number', 'Result-Code', 'Event-Timestamp'],
 ])
-/** What the base protocol's messages are about stays. */
-const creditControl = 272
+/** In these they are what it is about. */
+const capabilitiesExchange = 257
 const requestLetters: Readonly<Record<number, string>> = { 1: 'I', 2: 'U', 3: 'T', 4: 'E' }
 const timeColumns = 9
 const whoColumns = 20
@@ -45,7 +45,7 @@ export class Trace {
   title(name: string, about: string, servers: string): string[] {
     const lines = [this.bold(name)]
     if (about !== '') lines.push(...about.trimEnd().split('\n'))
-    return [...lines, this.dim(servers), '']
+    return [...lines, this.dim(servers)]
   }
 
   event(event: PlayEvent): string[] {
@@ -89,8 +89,11 @@ export class Trace {
       ...(lost ? ['lost: the gateway does not see it'] : []),
     ]
     const colour = sent ? this.cyan : this.green
-    const heading = `${((at - this.begun) / 1000).toFixed(3).padStart(timeColumns - 2)}  ${colour(`${who.padEnd(whoColumns)}  ${what.padEnd(whatColumns)}`)}  ${this.dim(notes.join('  '))}`
-    return ['', heading.trimEnd(), ...this.content(tree, octets)]
+    const said = notes.join('  ')
+    const first = `${who.padEnd(whoColumns)}  ${said === '' ? what : what.padEnd(whatColumns)}`
+    const time = ((at - this.begun) / 1000).toFixed(3).padStart(timeColumns - 2)
+    const heading = `${time}  ${colour(first)}${said === '' ? '' : `  ${this.dim(said)}`}`
+    return ['', heading, ...this.content(tree, octets)]
   }
 
   private content(tree: MessageTree | undefined, octets: Buffer): string[] {
@@ -99,7 +102,7 @@ export class Trace {
     if (!tree) return [`${margin}  ${octets.toString('hex')}`]
     if (brief) return []
     const hidden = (avp: AvpTree): boolean =>
-      usual.has(avp.name) && (tree.header.commandCode === creditControl || avp.name === 'Result-Code')
+      usual.has(avp.name) && (tree.header.commandCode !== capabilitiesExchange || avp.name === 'Result-Code')
     const avps = all ? tree.avps : tree.avps.filter(avp => !hidden(avp))
     const lines = [...(all ? [this.printer.summary(tree)] : []), ...this.printer.lines(avps, 1)]
     return lines.map(line => `${margin}${line}`)
