@@ -112,7 +112,7 @@ export interface PeerProfile {
   readonly requestedUnits: 'bound' | 'ignore'
   /** `always`: each CCR names the subscriber, so that no session index is kept. */
   readonly subscriptionId: 'always' | 'sometimes'
-  /** A CCR-U or -T that finds no store in time: 3004, or no answer at all. Its usage goes to the spool either way. */
+  /** A CCR-U that finds no store in time: 3004, or no answer at all. What it or a CCR-T reports goes to the spool either way. */
   readonly onOutage: 'answer' | 'silent'
   /** Usage of a session that has ended: charged, or only written to the ledger. 5002 either way. */
   readonly lateUsage: 'charge' | 'record'
