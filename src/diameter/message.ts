@@ -84,8 +84,37 @@ export function shape<T extends object>(
       member.table = form
     }
   }
+  const made = shapesMade.get(dictionary)
+  if (made) made.push({ grammarOf, shape: table })
+  else shapesMade.set(dictionary, [{ grammarOf, shape: table }])
   return table
 }
+
+/** For whoever asks what is read: the shapes that were made with a dictionary. */
+const shapesMade = new WeakMap<Dictionary, { readonly grammarOf: string; readonly shape: Shape<unknown> }[]>()
+
+/** Shapes of commands and groups that were made with this dictionary, in the order of their making. */
+export const shapesOf = (
+  dictionary: Dictionary,
+): readonly { readonly grammarOf: string; readonly shape: Shape<unknown> }[] => shapesMade.get(dictionary) ?? []
+
+/** An AVP of a message or group, as a shape takes it. */
+export interface TakenAvp {
+  readonly avp: AvpDefinition
+  readonly min: number
+  readonly max: number
+  /** Its value is used; others are checked and left alone. */
+  readonly read: boolean
+  /** Of a group that is read. */
+  readonly members: readonly TakenAvp[]
+}
+
+/** What a shape takes: the members of its grammar, and what it reads beside them. */
+export const takenAvps = (shape: Shape<unknown>): TakenAvp[] =>
+  shape.members().map(({ avp, min, max, set, table, kind }) => ({
+    ...{ avp, min, max, read: set !== undefined },
+    members: set !== undefined && table !== undefined && kind === Kind.GROUP ? takenAvps(table) : [],
+  }))
 
 /**
  * Reads one message.
@@ -183,6 +212,11 @@ class Table<T> {
     for (const { avp, min, max } of grammar.members) this.add(avp, min, max)
     this.required = [...this.#byVendor.values()].flatMap(codes => [...codes.values()]).filter(({ min }) => min > 0)
     this.first = new Member(nobody, newId(), 0, Infinity)
+  }
+
+  /** All that it has, in the grammar's order. */
+  members(): Member[] {
+    return [...this.#byVendor.values()].flatMap(codes => [...codes.values()]).sort((a, b) => a.id - b.id)
   }
 
   member(vendorId: number, code: number): Member | undefined {

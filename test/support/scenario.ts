@@ -25,6 +25,7 @@ import { Gateway, type GatewayConnection, type GatewayOptions } from '../../src/
 import { Message, type Avps } from '../../src/simulator/message.js'
 import { formatMoney, parseMoney } from '../../src/units.js'
 import { startRedis, type TestRedis } from './redis.js'
+import { unlisted } from './sheet.js'
 import { dictionary } from './vectors.js'
 
 export const MiB = 1_048_576n
@@ -390,6 +391,8 @@ export function failedAvps(answer: Message): string[] {
 
 /** What must hold of every CCA: CC-002, CC-050; refusals say why, without the M bit and without anybody's identity. */
 function checkAnswers(t: Test): void {
+  const surprising = new Set(answers.flatMap(({ octets }) => unlisted(octets)))
+  t.same([...surprising], [], 'nothing is sent that the compatibility sheet does not list')
   let checked = 0
   for (const answer of answers) {
     if (answer.header.commandCode !== 272) continue
