@@ -50,6 +50,9 @@ interface LedgerLine {
   readonly cash?: string
   readonly unpaid?: number
   readonly unrated?: number
+  /** Of a refund: units given back, of so many that were debited. */
+  readonly refunded?: number
+  readonly of?: number
   readonly from?: number
   readonly cost?: number
   readonly paid?: string
@@ -190,8 +193,9 @@ class EntryWords {
 
   title(): string {
     const { kind, type, number, session, host, subscriber, service, catalog, outcome } = this.entry
-    if (kind === 'charge' || kind === 'quote') {
-      const request = kind === 'quote' ? `request ${number ?? 0} of a quote` : `${type ?? ''} request ${number ?? 0}`
+    if (kind === 'charge' || kind === 'quote' || kind === 'refund') {
+      const what = kind === 'refund' ? 'refund' : (type ?? '')
+      const request = kind === 'quote' ? `request ${number ?? 0} of a quote` : `${what} request ${number ?? 0}`
       const of = kind === 'quote' ? '' : ` of session ${session ?? ''}, from ${host ?? ''}`
       const by = kind === 'quote' || subscriber === undefined ? '' : `subscriber ${subscriber}, `
       return `${request}${of}; ${by}service ${service ?? ''}, catalog ${catalog ?? ''}${outcomeText(outcome)}`
@@ -210,7 +214,9 @@ class EntryWords {
     const amount = (units: number): string => (unit ? formatAmount(unit, BigInt(units)) : String(units))
     const { payers, text: paidText } = this.payers(line, programs, amount)
     const passedOver = this.passedOver(line, programs)
-    const result = this.result(line, amount)
+    // An event is debited at once: nothing is granted that could be used later.
+    const debited = this.entry.type === 'event' && (line.is === 'granted' || line.is === 'free')
+    const result = debited ? '' : this.result(line, amount)
     const used = line.used ?? line.unrated ?? 0
     const text = [...programs.flatMap(each => this.programText(each, programs.length > 1 ? line.switch : undefined))]
     if (programs.length === 0 && line.rule !== undefined)
@@ -225,6 +231,11 @@ class EntryWords {
       text.push(...indented(this.sidesText(line, amount)), ...indented(paidText))
     }
     if (line.unpaid !== undefined) text.push(`nobody pays for ${amount(line.unpaid)}: nothing is owed for them`)
+    if (line.refunded !== undefined) {
+      const before = (line.before ?? 0) === 0 ? '' : `; ${line.before} were given back before`
+      const came = `${money(-(line.cost ?? 0))} ${this.known.currency}`
+      text.push(`gave back ${line.refunded} of the ${line.of ?? 0} units of a debit${before}; of its price ${came}`)
+    }
     if (line.unrated !== undefined) text.push('the session is not known: nothing is charged')
     if (passedOver.length > 0) text.push(...passedOver.map(({ payer, why }) => `not ${payer}: ${why}`))
     if (result !== '') text.push(result)

@@ -340,6 +340,26 @@ t.test('a quote is what is charged then, told in the same words; nothing of it i
   ])
 })
 
+t.test('an event and its refund', async t => {
+  const subject = await scenario.subject(t, { offer: 'payg' })
+  const service: ServiceInput = { ratingGroup: 10, requested: { octets: 1_000_000n } }
+  const event = (action: 'debit' | 'refund', services: readonly ServiceInput[]) => {
+    const talk = new Talk(gateway, [subject.id], { action })
+    return talk.ask(talk.input('event', 0, services)).then(answer => ({ id: talk.id, answer }))
+  }
+  const debit = await event('debit', [service])
+  const line = debit.answer.groups('Multiple-Services-Credit-Control')[0]!
+  const refund = line.all('Refund-Information')[0]!.value as Buffer
+  const back = await event('refund', [{ ratingGroup: 10, requested: { octets: 600_000n }, refund }])
+  t.match(
+    (await explained({ session: debit.id })).join('\n'),
+    /reported 1 MB; .*rate data \(.*1 MB cost 0\.01 EUR\n.*from main\nbalances/s,
+  )
+  const told = await explained({ session: back.id })
+  t.match(told.join('\n'), /gave back 600000 of the 1000000 units of a debit; of its price 0\.006 EUR/)
+  t.match(told.join('\n'), /main.*\+0\.006/)
+})
+
 t.test('what cannot be quoted or explained says what is wrong, and what to write', async t => {
   const alice = await scenario.subject(t, { offer: 'payg' })
   const use = { subscriber: alice.account, service: 'data', amount: '1MB' }
