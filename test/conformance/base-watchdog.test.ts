@@ -1,4 +1,5 @@
 /** BASE-066, 103, 110 to 118: the watchdog, and what becomes of our requests when a connection fails. */
+import type { Test } from 'tap'
 import { loadConfig } from '../../src/config/load.js'
 import { drawTw } from '../../src/diameter/watchdog.js'
 import { FLAG } from '../../src/diameter/header.js'
@@ -18,6 +19,17 @@ const isRar = (message: Received): boolean => message.header.commandCode === 258
 const sessionId = 'pgw1.example.net;1768478400;42;gy'
 
 const asked = (ocs: Ocs): Promise<string> => ocs.ask('reauthorise', { sessionId })
+
+/** Asks for a RAR that nobody can carry, and sees it counted as such so often in all. The operator may have heard so by then. */
+async function cannotBeAsked(t: Test, ocs: Ocs, times: number): Promise<void> {
+  t.match(await ocs.settle(asked(ocs)), /^(undeliverable|sent)$/)
+  let counted = 0
+  for (let look = 0; look < 200 && counted < times; look++) {
+    ocs.clock.skip(100)
+    counted = await ocs.metric('ocs_session_commands_total', 'command="RAR",result="undeliverable"')
+  }
+  t.equal(counted, times, 'there is nobody to carry it')
+}
 
 /** An RAA with any Result-Code. */
 const raa = (rar: Received, resultCode: number): Buffer =>
@@ -66,7 +78,7 @@ row('BASE-103', 'no RAR goes to a peer that is neither the client nor a relay', 
   client.socket.end()
   await client.closed
   const other = await ocs.peer(t, aCer({ originHost: 'pgw2.example.net' }))
-  t.equal(await ocs.settle(asked(ocs)), 'undeliverable')
+  await cannotBeAsked(t, ocs, 1)
   t.equal(code(await other.ask(aDwr(9, 'pgw2.example.net'))), 2001)
   t.equal(other.unread, 0, 'it was not asked')
 })
@@ -81,7 +93,7 @@ row('BASE-103', 'a peer that has Sy alone in common with anybody gets no connect
   const sy = await ocs.open(t)
   t.equal(code(await sy.ask(aCer({ more: [['Auth-Application-Id', 16_777_302]] }))), 5010)
   await sy.closed
-  t.equal(await ocs.settle(asked(ocs)), 'undeliverable')
+  await cannotBeAsked(t, ocs, 1)
   t.equal(sy.unread, 0)
 })
 
@@ -145,7 +157,7 @@ row(
 )
 
 /** With account A's session open over pgw1, and a relay that would do as well; a watchdog of six seconds. */
-async function withRelay(t: Parameters<Parameters<typeof row>[2]>[0]): Promise<{
+async function withRelay(t: Test): Promise<{
   ocs: Ocs
   direct: RawClient
   relay: Attentive
@@ -193,7 +205,7 @@ row('BASE-113', 'a peer that answers nothing is gone within three Tw, after one 
 })
 
 /** Comes back after the watchdog ended its connection. */
-async function comesBack(t: Parameters<Parameters<typeof row>[2]>[0], ocs: Ocs): Promise<RawClient> {
+async function comesBack(t: Test, ocs: Ocs): Promise<RawClient> {
   const lost = await ocs.peer(t)
   await lost.ask(vector('C01'))
   ocs.clock.skip(97 * second)
@@ -216,7 +228,8 @@ row('BASE-114', 'after a failure three DWAs come before the first RAR; a first c
   for (let probe = 1; probe <= 3; probe++) {
     const dwr = await client.next()
     t.equal(dwr.header.commandCode, 280, `probe ${probe}`)
-    t.equal(await ocs.settle(asked(ocs)), 'undeliverable', 'no RAR yet')
+    await cannotBeAsked(t, ocs, probe)
+    t.equal(client.unread, 0, 'no RAR yet')
     client.answer(dwr)
   }
   t.ok(await client.nothingElse(), 'three are enough')

@@ -7,7 +7,7 @@
  *                                                                  the committed table must say the same
  */
 import { spawn } from 'node:child_process'
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
@@ -21,6 +21,10 @@ const requirements = parse(readFileSync(join(folder, 'requirements.yaml'), 'utf8
 const [option, file] = process.argv.slice(2)
 if (option !== undefined && (option !== '--check' || file === undefined)) {
   console.error('usage: run.ts [--check FILE]')
+  process.exit(2)
+}
+if (file !== undefined && !existsSync(file)) {
+  console.error(`${file} is not there: run the tests first, or make conformance`)
   process.exit(2)
 }
 const tap = file === undefined ? await runTests() : readFileSync(file, 'utf8')
@@ -55,6 +59,7 @@ function runTests(): Promise<string> {
   return new Promise((resolve, reject) => {
     child.once('error', reject)
     child.once('close', () => {
+      mkdirSync(join(root, '.tap'), { recursive: true })
       writeFileSync(join(root, '.tap', 'conformance.tap'), text)
       resolve(text)
     })
