@@ -108,14 +108,16 @@ row('CC-096', 'a refund is bounded by its debit, once per unit, within 30 days',
   await ocs.a.is(t, { bal: '10.00' }, 'all five are back')
   t.equal(await back(1n), 5012, 'and no more')
   const late = refundOf(await event(ocs, talk, [oneSms]))
+  const [connection] = talk.gateway.connections
+  connection!.abort()
+  await connection!.closed
   ocs.clock.jump(31 * day)
-  await talk.gateway.connections[0]?.closed
   await talk.gateway.connect({ host: '127.0.0.1', port: ocs.port })
-  t.equal(
-    (await event(ocs, talk, [{ ...oneSms, refund: late }], { action: 'refund' })).resultCode,
-    5012,
-    'after 31 days',
-  )
+  let answer = await event(ocs, talk, [{ ...oneSms, refund: late }], { action: 'refund' })
+  // What was read after a leap of the clock is taken for old at first.
+  while (answer.resultCode === 3004)
+    answer = await event(ocs, talk, [{ ...oneSms, refund: late }], { action: 'refund' })
+  t.equal(answer.resultCode, 5012, 'after 31 days')
 })
 
 const check = (ocs: Ocs, talk: Talk, micros: bigint): Promise<Message> =>
@@ -162,7 +164,10 @@ row('CC-101', 'E01 with T an hour later gets the same answer, and one debit', as
   const ocs = await startOcs(t, { account: { offer: 'gpp-messages' } })
   const first = await (await smsc(t, ocs)).ask(vector('E01'))
   await ocs.pass(hour)
-  const again = await (await smsc(t, ocs)).ask(withHeader(vector('E01'), { flags: 0xd0, hopByHop: 77 }))
+  const back = await smsc(t, ocs)
+  // A connection after a failed one is probed before it is asked for anything.
+  let again = await back.ask(withHeader(vector('E01'), { flags: 0xd0, hopByHop: 77 }))
+  while (again.header.commandCode !== 272) again = await back.next()
   t.equal(again.octets.subarray(20).toString('hex'), first.octets.subarray(20).toString('hex'))
   await ocs.a.is(t, { bal: '9.91' }, 'one debit')
 })
@@ -186,7 +191,7 @@ row('CC-103', 'Check-Balance-Result stands only in answers to CHECK_BALANCE', as
   others.push(await event(ocs, talk, [{ ...oneSms, refund: refundOf(others[0]!) }], { action: 'refund' }))
   others.push(await ocs.talk(talk.gateway).initial([{ ratingGroup: 10, requested: {} }]))
   for (const answer of others) {
-    t.equal(answer.resultCode, 2001)
+    t.equal(answer.resultCode, 2001, answer.text('Error-Message') ?? 'done')
     t.equal(answer.all('Check-Balance-Result').length, 0)
   }
 })
@@ -195,7 +200,9 @@ row('CC-104', 'a Requested-Action outside 0 to 3 is 5004', async t => {
   const { ocs, talk } = await started(t)
   const own = ocs.talk(talk.gateway)
   const avps = ccrAvps(talk.gateway, { ...own.input('event', 0, [oneSms]), serviceContextId: sms, action: 'debit' })
-  const changed = avps.map((avp): AvpItem => (avp[0] === 'Requested-Action' ? ['Requested-Action', 9] : avp))
+  const changed = avps.map((avp): AvpItem =>
+    Array.isArray(avp) && avp[0] === 'Requested-Action' ? ['Requested-Action', 9] : avp,
+  )
   const answer = await own.askAvps(changed)
   t.equal(answer.resultCode, 5004)
   t.same(failedAvps(answer), ['Requested-Action=9'])
