@@ -4,7 +4,8 @@ refund: gives back what an event debited, all lines of the request or none, each
 KEYS[1] account            hash, see include/account-lines.lua
 KEYS[2] session            hash of this request's own Session-Id: it keeps its answers as charge.lua does for events
 KEYS[3] journal            stream
-KEYS[4] refunded           of the first line's debit: how many of its units were given back; later keys: the same of the other lines
+KEYS[4] due                set
+KEYS[5] refunded           of the first line's debit: how many of its units were given back; later keys: the same of the other lines
 ARGV[1] request            words: number, content (hash), deadline (ms of the store's clock), at, now (ms), account_id, subscriber, currency
 ARGV[2] keep               ms: of answers; of what was refunded
 ARGV[3] cause              JSON members for the ledger entry, without braces
@@ -16,7 +17,8 @@ then one a line, in rows:  key, units to give back (or '*': all that is left), u
                            paid <list>             what paid it, as charge.lua tells it of an event; or 'now': at the price of `rate`, from main
 
 Replies one text: again | mismatch | old 0 0 <answer> as charge.lua; other_account <id>, session_open, no_account, terminated, expired (past the
-deadline), currency_differs, refused <line> late | spent, defect <what>: nothing was changed; new <cost> 0 <answer>: cost below zero is what came back.
+deadline), currency_differs, refused <line> late | spent, defect <what>: nothing was changed; new <cost> 0 <answer>: cost below zero is what came back;
+with `due ` before it when open sessions are to be asked again.
 ]]
 -- @include words
 -- @include account-lines
@@ -26,8 +28,8 @@ deadline), currency_differs, refused <line> late | spent, defect <what>: nothing
 -- @include price
 -- @include booking
 
-local account_key, session_key, journal_key = KEYS[1], KEYS[2], KEYS[3]
-assert(KEYS[4] and #KEYS == #ARGV - 1, 'a key a line')
+local account_key, session_key, journal_key, due_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+assert(KEYS[5] and #KEYS == #ARGV, 'a key a line')
 local request_number, content, deadline, at, now, account_id, subscriber, currency =
   match(ARGV[1], '^(%d+) (%S+) (%d+) (%d+) (%d+) (%S+) (%S+) (%S+)$')
 local keep_answer, keep_refunded = match(ARGV[2], '^(%d+) (%d+)$')
@@ -58,7 +60,7 @@ if clock[1] * 1000 + floor(clock[2] / 1000) > deadline then return 'expired' end
 local book = new_book(funds, currency, now)
 local lines = {}
 for i = 5, #ARGV do
-  local line = { refunded_key = KEYS[i - 1] }
+  local line = { refunded_key = KEYS[i] }
   line.key, line.asked, line.unit, line.terms, line.units, line.ends, line.service, line.id, line.rate, line.tiers, line.counters, line.paid = match(ARGV[i],
     '^(%S+) (%S+) (%a+) (%S+)\nof (%d+) (%d+) (%S+) (%S+)\nrate (%S+) (%S+)\ncounters (%S+)\npaid (.*)$')
   assert(line.paid, 'line')
@@ -246,6 +248,8 @@ note_answered(state, number)
 local wrong = defect(book) or ((state.charged < 1 - 2 * MOST_MONEY) and 'charged out of range')
 if wrong then return 'defect ' .. wrong end
 funds.seq = funds.seq + 1
+local asked = funds.open > 0
+redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 local account_out, counter_notes = { 'funds', write_funds(funds) }, {}
 for id, bucket in pairs(book.changed) do
   if not bucket.gone then account_out[#account_out + 1], account_out[#account_out + 2] = 'bucket:' .. id, write_bucket(bucket) end
@@ -268,4 +272,5 @@ redis.call('PEXPIRE', session_key, keep_answer)
 for _, line in ipairs(lines) do
   if line.paid ~= 'now' then redis.call('SET', line.refunded_key, digits(line.before + line.back), 'PX', keep_refunded) end
 end
-return format('new %d 0 %s', -total, answer)
+if asked then redis.call('ZADD', due_key, now, 'reauth ' .. account_id) end
+return format('%snew %d 0 %s', asked and 'due ' or '', -total, answer)

@@ -237,7 +237,7 @@ export async function startDaemon(options: {
       descriptions: programs,
       events: new EventCharging({
         balance,
-        store: new EventStore(store, partitions, config.charging),
+        store: new EventStore(store, partitions, config.charging, member => asking.current?.begin(member)),
         identities,
         config: config.charging,
         clock,

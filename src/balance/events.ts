@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import type { ChargingConfig } from '../config/config.js'
 import type { Millis, UnitType } from '../units.js'
 import { readOutcome, type ChargeOutcome } from './balance.js'
-import { accountKey, journalKey, partitionOf, refundedKey, sessionKey, storeKey } from './keys.js'
+import { accountKey, dueKey, journalKey, partitionOf, refundedKey, sessionKey, storeKey } from './keys.js'
 import { StoreDefectError, type Store } from './store.js'
 
 export interface RefundRequest {
@@ -93,6 +93,8 @@ export class EventStore {
     private readonly store: Store,
     private readonly partitions: number,
     private readonly config: Pick<ChargingConfig, 'keepMarkMs' | 'refundWindowMs'>,
+    /** Told of what a refund left in the due list for open sessions, like `reauth alice`: it is due at once. */
+    private readonly asked: (member: string) => void = () => undefined,
   ) {}
 
   /**
@@ -107,6 +109,7 @@ export class EventStore {
       accountKey(partition, account),
       sessionKey(partition, sessionId),
       journalKey(partition),
+      dueKey(partition),
       ...lines.map(({ debit }) => refundedKey(partition, debit.id ?? '-')),
     ]
     const args = [
@@ -122,6 +125,10 @@ export class EventStore {
     )
     const [word, line = '', why] = reply.split(' ')
     if (word === 'terminated' || word === 'currency_differs') return { status: word }
+    if (word === 'due') {
+      this.asked(`reauth ${account}`)
+      return readOutcome(reply.slice('due '.length))
+    }
     if (word === 'refused' && (why === 'late' || why === 'spent')) return { status: 'refused', line, why }
     return readOutcome(reply)
   }

@@ -31,6 +31,7 @@ const now = Date.now()
 const keys = {
   account: accountKey(3, 'alice'),
   session: sessionKey(3, 'gw;1;1'),
+  opened: sessionKey(3, 'gw;1;2'),
   due: dueKey(3),
   journal: journalKey(3),
   ended: endedKey(3, Math.floor(now / 3_600_000)),
@@ -90,7 +91,7 @@ function charge(type: 'I' | 'U' | 'T' | 'E', number: number, at = now, searchEnd
 /** Of 40 units that a rate and the bucket 1-1 had paid. */
 const refund: Call = {
   script: 'refund',
-  keys: ['account', 'session', 'journal', 'refunded'],
+  keys: ['account', 'session', 'journal', 'due', 'refunded'],
   args: [
     `0 content ${now + 600_000} ${now} ${now} alice 1 EUR`,
     '86400000 2592000000',
@@ -269,6 +270,13 @@ const cases: readonly Case[] = [
     call: credit,
     answers: [/^credited 1005000 0 3 due$/, /^repeated 1005000 0 3$/],
     key: 'KEYS[2] once',
+  },
+  {
+    name: 'refund, with a session open',
+    before: [create(), { ...charge('I', 0), keys: ['account', 'opened', 'due', 'journal', 'ended'] }],
+    call: refund,
+    answers: [/^due new -100 0 ok -100 1000100 10=granted,20/, /^again 0 0 ok -100 1000100 10=granted,20/],
+    key: 'session, number',
   },
   {
     name: 'due-turn, taking',

@@ -122,6 +122,24 @@ t.test('final units that are not used yet are asked for as well', async t => {
   await talk.terminate(2)
 })
 
+t.test('a refund asks as a recharge does', async t => {
+  const asked = new Asked()
+  const gateway = await scenario.gateway(t, { onRequest: asked.onRequest })
+  const subject = await scenario.subject(t, { money: '0.14' })
+  const sms = { serviceContextId: '32274@3gpp.org' }
+  const event = (action: 'debit' | 'refund', refund?: Buffer): Promise<Message> => {
+    const talk = new Talk(gateway, [subject.id], { ...sms, action })
+    return talk.ask(talk.input('event', 0, [{ serviceIdentifiers: [1], ...(refund && { refund }) }]))
+  }
+  const [paid] = (await event('debit')).groups('Multiple-Services-Credit-Control')
+  const talk = new Talk(gateway, [subject.id])
+  t.equal(linesOf(await talk.initial([{ ratingGroup: 10, ...ask }]))[0]?.octets, 5n * MiB, 'its last money')
+  t.equal((await event('refund', paid!.value('Refund-Information') as Buffer)).resultCode, 2001)
+  const [request] = await asked.some(1)
+  t.same(told(request!), [...rar, 'Rating-Group=10'])
+  await talk.terminate(1)
+})
+
 t.test('CC-131: what has run out decides what is asked for', async t => {
   const scopes: readonly [name: string, offer: string, lines: readonly object[], selector: string[]][] = [
     ['one of two rating groups', 'flows', [{ ratingGroup: 10 }, { ratingGroup: 30 }], ['Rating-Group=10']],
