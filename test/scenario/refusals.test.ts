@@ -75,8 +75,8 @@ t.test('what is wrong with a CCR, and what the answer points at', async t => {
     ['another host of the realm', change(['Destination-Host', 'ocs9.charging.example.net']), 3002, []],
     ['a loop', change(['Route-Record', 'ocs1.charging.example.net']), 3005, []],
     [
-      'an event, which comes with a later version',
-      avps => replaced(change(['Requested-Action', 0])(avps), 'CC-Request-Type', 4),
+      'CC-095: a refund that names no debit',
+      avps => replaced(change(['Requested-Action', 1])(avps), 'CC-Request-Type', 4),
       5012,
       [],
     ],
