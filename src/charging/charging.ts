@@ -67,6 +67,8 @@ export interface RequestFacts {
   readonly rat: string | undefined
   /** Of a call. */
   readonly direction: 'originating' | 'terminating' | undefined
+  /** Of a message, its kind: `sms.` or `mms.` and the number of SM-Message-Type or Message-Type. */
+  readonly message?: string | undefined
   /** To how many a message goes; absent: to none that is named. */
   readonly recipients?: number | undefined
   /** 3GPP-Charging-Id: what the gateway's own records call the bearer. */

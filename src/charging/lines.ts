@@ -148,6 +148,8 @@ function matchOf({ catalog, service, facts }: LineContext, subject: Subject, lin
     called: facts.called,
     apn: facts.apn,
     rat: facts.rat,
+    direction: facts.direction,
+    message: facts.message,
   }
   return programFor(catalog, subject, service, known, at)
 }

@@ -29,10 +29,12 @@ class RecipientInfo {
 }
 
 class SmsInformation {
+  messageType: number | undefined = undefined
   recipients: RecipientInfo[] = []
 }
 
 class MmsInformation {
+  messageType: number | undefined = undefined
   recipients: Address[] = []
 }
 
@@ -60,8 +62,14 @@ export function serviceInformationShape(dictionary: Dictionary): Shape<ServiceIn
   const recipientInfo = shape(dictionary, 'Recipient-Info', RecipientInfo, {
     addresses: ['Recipient-Address', address],
   })
-  const sms = shape(dictionary, 'SMS-Information', SmsInformation, { recipients: ['Recipient-Info', recipientInfo] })
-  const mms = shape(dictionary, 'MMS-Information', MmsInformation, { recipients: ['Recipient-Address', address] })
+  const sms = shape(dictionary, 'SMS-Information', SmsInformation, {
+    messageType: 'SM-Message-Type',
+    recipients: ['Recipient-Info', recipientInfo],
+  })
+  const mms = shape(dictionary, 'MMS-Information', MmsInformation, {
+    messageType: 'Message-Type',
+    recipients: ['Recipient-Address', address],
+  })
   return shape(dictionary, 'Service-Information', ServiceInformation, {
     ps: ['PS-Information', ps],
     ims: ['IMS-Information', ims],
@@ -93,6 +101,7 @@ export function factsOf(information: ServiceInformation | undefined, ratType: Bu
     apn: apnOf(ps?.calledStationId),
     rat: ratOf(ps?.ratType) ?? ratOf(ratType),
     direction: terminating ? 'terminating' : role === Role.ORIGINATING ? 'originating' : undefined,
+    message: messageOf(sms, mms),
     recipients: recipientsOf(sms, mms),
     chargingId: ps?.chargingId,
   }
@@ -143,6 +152,13 @@ export function numberOf(address: string | undefined): string | undefined {
 /** Of a SIP or tel URI with a global number, its digits. A local number says nothing without its country. */
 export const globalNumberOf = (uri: string): string | undefined =>
   /^(?:sips?|tel):(?:\+|%2b)/i.test(uri) ? numberOf(uri) : undefined
+
+const messageOf = (sms: SmsInformation | undefined, mms: MmsInformation | undefined): string | undefined =>
+  sms?.messageType !== undefined
+    ? `sms.${sms.messageType}`
+    : mms?.messageType !== undefined
+      ? `mms.${mms.messageType}`
+      : undefined
 
 /** To how many a message goes: one Recipient-Info of an SMS has all addresses of one recipient. Undefined: nobody is named. */
 function recipientsOf(sms: SmsInformation | undefined, mms: MmsInformation | undefined): number | undefined {

@@ -72,6 +72,8 @@ interface LedgerLine {
   readonly destination?: string
   readonly apn?: string
   readonly rat?: string
+  readonly direction?: string
+  readonly message?: string
   readonly when?: readonly string[]
   /** What prices were converted by, for an account in another currency. */
   readonly exchange?: string
@@ -547,7 +549,17 @@ function outcomeText(outcome: string | undefined): string {
 /** `USD 0.92` → `1 USD = 0.92 of the catalog's currency`. */
 const exchangeText = (exchange: string): string => `1 ${exchange.replace(' ', ' = ')} of the catalog's currency`
 
-function factsOf({ line, zone, destination, apn, rat, when, exchange }: LedgerLine): Record<string, string> {
+function factsOf({
+  line,
+  zone,
+  destination,
+  apn,
+  rat,
+  direction,
+  message,
+  when,
+  exchange,
+}: LedgerLine): Record<string, string> {
   const [group = '-', identifiers] = line.split('/')
   return {
     ...(group !== '-' && { 'rating group': group }),
@@ -556,6 +568,8 @@ function factsOf({ line, zone, destination, apn, rat, when, exchange }: LedgerLi
     ...(destination !== undefined && { destination }),
     ...(apn !== undefined && { apn }),
     ...(rat !== undefined && { rat }),
+    ...(direction !== undefined && { direction }),
+    ...(message !== undefined && { message }),
     ...(when !== undefined && { when: when.join(', ') }),
     ...(exchange !== undefined && { exchange }),
   }

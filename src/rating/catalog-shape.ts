@@ -5,7 +5,7 @@
 import { parseDuration } from '../config/quantity.js'
 import { namePattern, readDecimal, readText } from '../config/yaml.js'
 import { unitTypes } from '../units.js'
-import { finalUnitActions, informWords, ratTypes, roundings } from './catalog.js'
+import { directions, finalUnitActions, informWords, messageTypes, ratTypes, roundings } from './catalog.js'
 import { exchangeRatePattern, parseExchangeRate } from './exchange.js'
 import {
   amount,
@@ -147,6 +147,14 @@ const conditions = {
   rat: may(
     some(radio, 'write a name or a list of names, or remove the key'),
     'radio technologies: utran, geran, wlan, eutran, nb-iot, lte-m, nr, or a number. Default: all',
+  ),
+  direction: may(
+    some(choice(directions), 'write originating or terminating, or remove the key'),
+    'whether the subscriber calls or is called. Default: all',
+  ),
+  message: may(
+    some(choice(Object.values(messageTypes)), 'write a kind of message or a list, or remove the key'),
+    'kinds of SMS and MMS: submission, delivery-report, m-send-req, … Default: all',
   ),
   when: may(references, 'calendars, one of which is in force. Default: always'),
   account: may(attributes, 'attributes of the account, each with one of its values: `{ segment: [vip, staff] }`'),

@@ -300,6 +300,10 @@ export interface Conditions {
   readonly apns?: ReadonlySet<string>
   /** Names of 3GPP-RAT-Type, see ratTypes, or its number. */
   readonly rats?: ReadonlySet<string>
+  /** Of a call, as the request says it: see directions. */
+  readonly directions?: ReadonlySet<string>
+  /** What kind of message an SMS or MMS is: names of messageTypes. */
+  readonly messages?: ReadonlySet<string>
   /** Any of these calendars is in force. */
   readonly when?: ReadonlySet<string>
   /** Attributes of the account and of the subscriber: each key has one of the values. */
@@ -310,6 +314,17 @@ export interface Conditions {
 /** 3GPP TS 29.061 section 16.4.7. */
 export const ratTypes: Readonly<Record<string, string>> = {
   '1': 'utran', '2': 'geran', '3': 'wlan', '4': 'gan', '5': 'hspa', '6': 'eutran', '7': 'virtual', '8': 'nb-iot', '9': 'lte-m', '51': 'nr',
+} // prettier-ignore
+
+export const directions = ['originating', 'terminating'] as const
+
+/** SM-Message-Type and (MMS) Message-Type, 3GPP TS 32.299 sections 7.2.211 and 7.2.110. */
+export const messageTypes: Readonly<Record<string, string>> = {
+  'sms.0': 'submission', 'sms.1': 'delivery-report', 'sms.2': 'service-request', 'sms.3': 't4-trigger', 'sms.4': 'device-trigger',
+  'sms.5': 't4-submission', 'mms.1': 'm-send-req', 'mms.2': 'm-send-conf', 'mms.3': 'm-notification-ind', 'mms.4': 'm-notifyresp-ind',
+  'mms.5': 'm-retrieve-conf', 'mms.6': 'm-acknowledge-ind', 'mms.7': 'm-delivery-ind', 'mms.8': 'm-read-rec-ind',
+  'mms.9': 'm-read-orig-ind', 'mms.10': 'm-forward-req', 'mms.11': 'm-forward-conf', 'mms.12': 'm-mbox-store-conf',
+  'mms.13': 'm-mbox-view-conf', 'mms.14': 'm-mbox-upload-conf', 'mms.15': 'm-mbox-delete-conf',
 } // prettier-ignore
 
 /** A row of an offer: what its conditions match, and what then applies. */

@@ -2,7 +2,7 @@
  * Whether a line is what a condition asks for (semantics.md section 5: an absent condition matches everything), and which
  * lines no condition of a catalog can tell apart.
  */
-import { ratTypes, type Catalog, type Condition, type Conditions } from './catalog.js'
+import { messageTypes, ratTypes, type Catalog, type Condition, type Conditions } from './catalog.js'
 import { findZone } from './zones.js'
 
 /** What a request says of a line, as it was sent. */
@@ -16,6 +16,9 @@ export interface LineFacts {
   readonly apn?: string | undefined
   /** Number of 3GPP-RAT-Type. */
   readonly rat?: string | undefined
+  readonly direction?: string | undefined
+  /** A key of messageTypes. */
+  readonly message?: string | undefined
 }
 
 /** A line as conditions see it. */
@@ -30,6 +33,9 @@ export interface Line {
   readonly apn: string | undefined
   /** Name, or number where it has none. */
   readonly rat: string | undefined
+  readonly direction: string | undefined
+  /** Name. */
+  readonly message: string | undefined
   readonly account: ReadonlyMap<string, string>
   readonly subscriber: ReadonlyMap<string, string>
 }
@@ -43,6 +49,8 @@ export type ConditionName =
   | 'destination'
   | 'apn'
   | 'rat'
+  | 'direction'
+  | 'message'
   | 'when'
   | 'account'
   | 'subscriber'
@@ -59,6 +67,8 @@ export function failing(where: Conditions, line: Line, active: ReadonlySet<strin
   if (where.destinations && !where.destinations.has(line.destination)) return 'destination'
   if (where.apns && !holdsApn(where.apns, line.apn)) return 'apn'
   if (where.rats && (line.rat === undefined || !where.rats.has(line.rat))) return 'rat'
+  if (where.directions && (line.direction === undefined || !where.directions.has(line.direction))) return 'direction'
+  if (where.messages && (line.message === undefined || !where.messages.has(line.message))) return 'message'
   if (where.when && !holdsAny(where.when, active)) return 'when'
   if (where.account && !holdsAttributes(where.account, line.account)) return 'account'
   if (where.subscriber && !holdsAttributes(where.subscriber, line.subscriber)) return 'subscriber'
@@ -100,6 +110,8 @@ export class Named {
   private readonly zones = new Set<string>()
   private readonly destinations = new Set<string>()
   private readonly rats = new Set<string>()
+  private readonly directions = new Set<string>()
+  private readonly messages = new Set<string>()
   private readonly apns = new Set<string>()
   /** Patterns without their `*`. */
   private readonly apnStems = new Set<string>()
@@ -114,6 +126,8 @@ export class Named {
       addAll(this.zones, where.zones)
       addAll(this.destinations, where.destinations)
       addAll(this.rats, where.rats)
+      addAll(this.directions, where.directions)
+      addAll(this.messages, where.messages)
       for (const apn of where.apns ?? []) {
         if (apn.endsWith('*')) this.apnStems.add(apn.slice(0, -1))
         else this.apns.add(apn)
@@ -126,7 +140,7 @@ export class Named {
   /** What nothing asks for is not looked up. */
   lineOf(service: string, facts: LineFacts, account: Line['account'], subscriber: Line['subscriber']): Line {
     const { zones, destinations } = this.catalog
-    const { ratingGroup, serviceIdentifiers, plmn, called, apn, rat } = facts
+    const { ratingGroup, serviceIdentifiers, plmn, called, apn, rat, direction, message } = facts
     // Each line of each request comes here: one plain object costs a tenth of one that is put together.
     return {
       service,
@@ -137,13 +151,15 @@ export class Named {
         (called === undefined || this.destinations.size === 0 ? undefined : destinations.find(called)) ?? none,
       apn: this.apns.size + this.apnStems.size === 0 ? undefined : apn?.toLowerCase(),
       rat: this.rats.size === 0 || rat === undefined ? undefined : (ratTypes[rat] ?? rat),
+      direction: this.directions.size === 0 ? undefined : direction,
+      message: this.messages.size === 0 || message === undefined ? undefined : messageTypes[message],
       account,
       subscriber,
     }
   }
 
   /** The same for lines that match the same rules, service and attributes apart. Short, as it is made for each line. */
-  classOf({ ratingGroup, serviceIdentifiers, zone, destination, apn, rat }: Line): string {
+  classOf({ ratingGroup, serviceIdentifiers, zone, destination, apn, rat, direction, message }: Line): string {
     const { ratingGroups, serviceIdentifiers: identifiers } = this.catalog.memo
     const group = ratingGroup === undefined ? '-' : ratingGroups.has(ratingGroup) ? ratingGroup : '*'
     let found =
@@ -152,6 +168,8 @@ export class Named {
     if (this.destinations.size > 0) found += `|${classIn(this.destinations, destination)}`
     if (this.apns.size + this.apnStems.size > 0) found += `|${this.apnClass(apn)}`
     if (this.rats.size > 0) found += `|${rat === undefined ? '-' : classIn(this.rats, rat)}`
+    if (this.directions.size > 0) found += `|${direction === undefined ? '-' : classIn(this.directions, direction)}`
+    if (this.messages.size > 0) found += `|${message === undefined ? '-' : classIn(this.messages, message)}`
     return found
   }
 
@@ -166,13 +184,15 @@ export class Named {
   }
 
   /** JSON members for the ledger: where the line was, as far as some condition asks for it. */
-  factsOf({ zone, destination, apn, rat }: Line, { plmn, called }: LineFacts): string {
+  factsOf({ zone, destination, apn, rat, direction, message }: Line, { plmn, called }: LineFacts): string {
     let facts = ''
     // Names need no escapes.
     if (plmn !== undefined && this.zones.size > 0) facts += `,"zone":"${zone}"`
     if (called !== undefined && this.destinations.size > 0) facts += `,"destination":"${destination}"`
     if (apn !== undefined) facts += `,"apn":${JSON.stringify(apn)}`
     if (rat !== undefined) facts += `,"rat":${JSON.stringify(rat)}`
+    if (direction !== undefined) facts += `,"direction":"${direction}"`
+    if (message !== undefined) facts += `,"message":"${message}"`
     return facts.slice(1)
   }
 
@@ -215,6 +235,8 @@ export function showConditions(where: Conditions): Record<string, unknown> {
     ...(where.destinations && { destination: [...where.destinations] }),
     ...(where.apns && { apn: [...where.apns] }),
     ...(where.rats && { rat: [...where.rats] }),
+    ...(where.directions && { direction: [...where.directions] }),
+    ...(where.messages && { message: [...where.messages] }),
     ...(where.when && { when: [...where.when] }),
     ...(where.account && { account: attributes(where.account) }),
     ...(where.subscriber && { subscriber: attributes(where.subscriber) }),

@@ -110,7 +110,8 @@ function servicesCounting(draft: Draft, unit: Counter['unit']): Conditions {
 
 /** Keys that a counter of tiers cannot have: it counts what its rates bill, whatever the line. */
 const ownKeys = [
-  ...['for', 'ratingGroup', 'serviceIdentifier', 'zone', 'destination', 'apn', 'rat', 'when', 'account', 'subscriber'],
+  ...['for', 'ratingGroup', 'serviceIdentifier', 'zone', 'destination', 'apn', 'rat', 'direction', 'message'],
+  ...['when', 'account', 'subscriber'],
   'limit',
 ] as const
 

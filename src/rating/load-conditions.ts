@@ -7,12 +7,23 @@ import type { Item, Row } from './schema.js'
 
 type Written = Pick<
   RuleGroup['is'],
-  'ratingGroup' | 'serviceIdentifier' | 'zone' | 'destination' | 'apn' | 'rat' | 'when' | 'account' | 'subscriber'
+  | 'ratingGroup'
+  | 'serviceIdentifier'
+  | 'zone'
+  | 'destination'
+  | 'apn'
+  | 'rat'
+  | 'direction'
+  | 'message'
+  | 'when'
+  | 'account'
+  | 'subscriber'
 >
 
 /** All conditions but the services. */
 export function readConditions(draft: Draft, written: Written): Conditions {
-  const { ratingGroup, serviceIdentifier, zone, destination, apn, rat, when, account, subscriber } = written
+  const { ratingGroup, serviceIdentifier, zone, destination, apn, rat, direction, message } = written
+  const { when, account, subscriber } = written
   return {
     ...(ratingGroup && { ratingGroup: numbers(ratingGroup, draft.ratingGroups) }),
     ...(serviceIdentifier && { serviceIdentifier: numbers(serviceIdentifier, draft.serviceIdentifiers) }),
@@ -20,6 +31,8 @@ export function readConditions(draft: Draft, written: Written): Conditions {
     ...(destination && { destinations: namesOf(draft.destinations, destination) }),
     ...(apn && { apns: new Set(apn.map(({ is }) => is.toLowerCase())) }),
     ...(rat && { rats: new Set(rat.flatMap(({ at: place, is: word }) => readRat(place, word)?.name ?? [])) }),
+    ...(direction && { directions: new Set(direction.map(({ is }) => is)) }),
+    ...(message && { messages: new Set(message.map(({ is }) => is)) }),
     ...(when && { when: calendars(draft, when) }),
     ...(account && { account: attributesOf(account) }),
     ...(subscriber && { subscriber: attributesOf(subscriber) }),
@@ -67,6 +80,8 @@ export function covers(wide: Conditions, narrow: Conditions): boolean {
     includes(wide.destinations, narrow.destinations) &&
     includesApns(wide.apns, narrow.apns) &&
     includes(wide.rats, narrow.rats) &&
+    includes(wide.directions, narrow.directions) &&
+    includes(wide.messages, narrow.messages) &&
     includes(wide.when, narrow.when) &&
     includesAttributes(wide.account, narrow.account) &&
     includesAttributes(wide.subscriber, narrow.subscriber)

@@ -36,6 +36,8 @@ export function conditionsInWords(where: Conditions): string {
   among('destination', where.destinations)
   among('apn', where.apns)
   among('rat', where.rats)
+  among('direction', where.directions)
+  among('message', where.messages)
   among('when', where.when)
   for (const [whose, attributes] of [['account', where.account], ['subscriber', where.subscriber]] as const) {
     for (const [key, values] of attributes ?? []) words.push(`${whose} ${key} ${alternatives(values)}`)

@@ -51,8 +51,8 @@ t.test('the reference messages give their facts', t => {
   const rows: [string, object][] = [
     ['C01', { plmn: '23415', apn: 'internet', rat: '6' }],
     ['C18', { rat: '1' }],
-    ['E01', { called: '447700900456' }],
-    ['E09', { called: '447700900456' }],
+    ['E01', { called: '447700900456', message: 'sms.0' }],
+    ['E09', { called: '447700900456', message: 'mms.1' }],
     ['I01', { called: '447700900456', direction: 'originating' }],
   ]
   for (const [id, facts] of rows) t.strictSame(present(reader.read(vector(id)).credit.facts), facts, id)
