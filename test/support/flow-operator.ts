@@ -1,7 +1,62 @@
-/** What an operator does in the scripts of the flows, over the admin API of a daemon: `ocsctl` without its process. */
-import { readFileSync } from 'node:fs'
+/**
+ * Plays the shipped scripts of the flows against the daemons of a scenario. What an operator does in them goes over the admin API:
+ * `ocsctl` without its process.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Test } from 'tap'
+import { systemClock, type Timer } from '../../src/clock.js'
+import { formatFault } from '../../src/config/yaml.js'
 import type { Daemon } from '../../src/daemon.js'
-import type { OperatorResult } from '../../src/simulator/play.js'
+import type { Address } from '../../src/simulator/gateway.js'
+import { play, type OperatorResult, type PlayClock, type PlayEvent, type PlayResult } from '../../src/simulator/play.js'
+import { readScript } from '../../src/simulator/script.js'
+import type { Scenario } from './scenario.js'
+import { dictionary } from './vectors.js'
+
+const folder = fileURLToPath(new URL('../../config/examples/flows/', import.meta.url))
+
+/** Names of all of them. */
+export const flowScripts = (): string[] => readdirSync(folder).filter(file => file.endsWith('.yaml'))
+
+let runs = 10_000_000
+
+/** Plays one; what was expected and did not come fails `t`. `servers` are what the script calls `one` and `two`. */
+export async function playFlow(
+  t: Test,
+  scenario: Scenario,
+  name: string,
+  servers: { readonly one: Address; readonly two: Address },
+): Promise<PlayResult> {
+  const outcome = readScript(folder + name, readFileSync(folder + name, 'utf8'), { dictionary, run: String(++runs) })
+  if ('faults' in outcome) throw new Error(outcome.faults.map(formatFault).join('\n'))
+  const operator = new ScenarioApi(scenario.daemon, join(scenario.redis.folder, 'daemon-1', 'admin.token'))
+  const events: PlayEvent[] = []
+  const result = await play({
+    ...{ script: outcome.script, dictionary, clock: clockOf(scenario), patienceMs: 5000 },
+    servers: new Map(Object.entries(servers)),
+    operator: (words): Promise<OperatorResult> => operator.run(words),
+    onEvent: event => void events.push(event),
+  })
+  for (const event of events) {
+    if (event.kind !== 'check' || event.verdict.ok) continue
+    t.fail(`line ${event.place.line}: ${event.verdict.text}, but ${event.verdict.found ?? ''}`)
+  }
+  return result
+}
+
+/** Business time moves at once; what it is waited for with timers is short, and real. */
+const clockOf = ({ clock }: Scenario): PlayClock => ({
+  now: () => clock.now(),
+  monotonic: () => systemClock.monotonic(),
+  setTimeout: (fn: () => void, ms: number): Timer => systemClock.setTimeout(fn, ms),
+  clearTimeout: (timer: Timer | undefined): void => systemClock.clearTimeout(timer),
+  pass: async ms => {
+    clock.shift(ms)
+    await new Promise(resolve => setTimeout(resolve, 100))
+  },
+})
 
 export class ScenarioApi {
   constructor(
