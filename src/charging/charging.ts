@@ -115,6 +115,8 @@ export type CreditOutcome =
       /** Of the account: of money that is granted. */
       readonly currency: string
       readonly money: ToldMoney
+      /** Of the service; undefined: the daemon's. */
+      readonly failureHandling: Service['failureHandling']
     }
   /** Every line of a CCR-I failed: no session. The first one says why. */
   | { readonly status: 'refused'; readonly how: string; readonly lines: readonly LineOutcome[] }
@@ -475,6 +477,7 @@ export class ChargingFunction {
           how,
           lines,
           currency: subscriber.profile.currency,
+          failureHandling: service.failureHandling,
           money: {
             cost: service.inform.has('cost') ? charged : undefined,
             balance: service.inform.has('balance') ? balance : undefined,

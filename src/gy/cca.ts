@@ -169,7 +169,10 @@ function writeBody(writer: Writer, context: CcaContext, ccr: ReadCcr, outcome: C
   if (outcome.status !== 'answered') return
   if (ccr.requestType === 'initial') {
     writer.u32(code.ccSessionFailover, config.sessionFailover ? 1 : 0)
-    writer.u32(code.creditControlFailureHandling, failureHandlingValues[config.failureHandling])
+    writer.u32(
+      code.creditControlFailureHandling,
+      failureHandlingValues[outcome.failureHandling ?? config.failureHandling],
+    )
   }
   if (ccr.commandLevel) {
     // RFC 8506 without MSCC: one line, its units stand beside the command.

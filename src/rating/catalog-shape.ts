@@ -5,7 +5,15 @@
 import { parseDuration } from '../config/quantity.js'
 import { namePattern, readDecimal, readText } from '../config/yaml.js'
 import { unitTypes } from '../units.js'
-import { directions, finalUnitActions, informWords, messageTypes, ratTypes, roundings } from './catalog.js'
+import {
+  directions,
+  failureHandlings,
+  finalUnitActions,
+  informWords,
+  messageTypes,
+  ratTypes,
+  roundings,
+} from './catalog.js'
 import { exchangeRatePattern, parseExchangeRate } from './exchange.js'
 import {
   amount,
@@ -260,6 +268,10 @@ const serviceFields = fields({
     'what is counted: octets, seconds, events, or money (a value of which a share is charged)',
   ),
   quota: may(quotaFields, 'how much is granted at a time'),
+  failureHandling: may(
+    choice(failureHandlings),
+    "what gateways do with its sessions when nobody answers. Default: the daemon's `charging.failureHandling`",
+  ),
   inform: may(
     list(choice(informWords)),
     'what answers tell of money: `cost` so far, `balance` (and whether it is below the first of `lowBalance`). Default: nothing',

@@ -44,9 +44,15 @@ export interface Service {
   /** `money`: what is rated is a value, in micros (a percentage of it is charged). */
   readonly unit: UnitType
   readonly quota: QuotaTerms
+  /** Credit-Control-Failure-Handling of its sessions; undefined: the daemon's. */
+  readonly failureHandling: FailureHandling | undefined
   /** What its answers tell of money. */
   readonly inform: ReadonlySet<InformWord>
 }
+
+/** What a gateway does when nobody answers, RFC 8506 section 8.14. */
+export const failureHandlings = ['terminate', 'continue', 'retry-and-terminate'] as const
+export type FailureHandling = (typeof failureHandlings)[number]
 
 export const informWords = ['cost', 'balance'] as const
 export type InformWord = (typeof informWords)[number]

@@ -330,6 +330,8 @@ const clock = (minutes: number): string =>
 const serviceFields = (service: Service): Fields => ({
   context: listed(service.contexts),
   unit: service.unit,
+  'failure handling': service.failureHandling ?? "the daemon's",
+  inform: [...service.inform].join(', ') || 'nothing',
   ...prefixed('quota ', quotaInWords(service, service.quota)),
 })
 

@@ -183,7 +183,7 @@ function readPlaces(draft: Draft, tops: readonly Top[], readFile: FileReader): P
 
 function readService({ name, is: group }: Row<ServiceGroup>, contexts: Map<string, Value>): Service | undefined {
   if (!group) return undefined
-  const { unit, context, quota, inform } = group.is
+  const { unit, context, quota, failureHandling, inform } = group.is
   for (const { at, is } of context ?? []) {
     const earlier = contexts.get(is)
     if (earlier) fault(at, `the context ${is} is already taken at ${shownPlace(earlier)}`, 'name it in one service')
@@ -195,6 +195,7 @@ function readService({ name, is: group }: Row<ServiceGroup>, contexts: Map<strin
       contexts: (context ?? []).map(item => item.is),
       unit,
       quota: readQuota(quota, unit),
+      failureHandling,
       inform: new Set((inform ?? []).map(item => item.is)),
     }
   )

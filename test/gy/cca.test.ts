@@ -46,7 +46,7 @@ function answerTo(line: LineOutcome, parts: Partial<CcrInput>, with_: CcaContext
   const answer = ccaOf(
     with_,
     reader.read(request),
-    { status: 'answered', how: 'new', lines: [line], currency: 'EUR', money: nothingTold },
+    { status: 'answered', how: 'new', lines: [line], currency: 'EUR', money: nothingTold, failureHandling: undefined },
     undefined,
   )
   const writer = new Writer()
