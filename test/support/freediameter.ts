@@ -9,7 +9,7 @@ import type { Test } from 'tap'
 import type { Address } from '../../src/simulator/gateway.js'
 import type { Authority } from './certificates.js'
 import { freePort, until } from './ocsd-process.js'
-import { notRun, toolOrNotRun } from './tools.js'
+import { findTool, notRun, toolOrNotRun } from './tools.js'
 
 export interface RelayParts {
   /** Its Origin-Host, and the realm of it and of its gateways. */
@@ -30,13 +30,20 @@ export interface RelayTools {
   readonly whitelist: string
 }
 
-/** What it takes, or undefined and a line `not run: …`. */
-export function relayToolsOrNotRun(t: Test): RelayTools | undefined {
-  const program = toolOrNotRun(t, 'freeDiameterd', 'freediameterd')
-  if (program === undefined) return undefined
+/** What it takes, where it is installed. */
+export function relayTools(): Partial<RelayTools> {
+  const program = findTool('freeDiameterd')
+  if (program === undefined) return {}
   const folders = [join(program, '../../lib'), '/usr/lib', '/usr/local/lib']
   const whitelist = folders.map(folder => join(folder, 'freeDiameter/acl_wl.fdx')).find(file => existsSync(file))
-  if (whitelist !== undefined) return { program, whitelist }
+  return { program, ...(whitelist !== undefined && { whitelist }) }
+}
+
+/** The same, whole; or undefined and a line `not run: …`. */
+export function relayToolsOrNotRun(t: Test): RelayTools | undefined {
+  if (toolOrNotRun(t, 'freeDiameterd', 'freediameterd') === undefined) return undefined
+  const { program, whitelist } = relayTools()
+  if (program !== undefined && whitelist !== undefined) return { program, whitelist }
   notRun(t, 'install freediameter-extensions')
   return undefined
 }

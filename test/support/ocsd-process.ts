@@ -72,6 +72,7 @@ export function writeConfig({ file }: Pick<ProcessFolder, 'file'>, parts: Config
 
 interface Ports {
   readonly diameter: readonly number[]
+  readonly diameterTls?: readonly number[]
   readonly admin: number
   readonly metrics: number
   readonly pid: number
@@ -141,6 +142,11 @@ export class OcsdProcess {
 
   get address(): Address {
     return { host: '127.0.0.1', port: this.ports!.diameter[0]! }
+  }
+
+  /** Of the TLS listener; it must be configured. */
+  get tlsPort(): number {
+    return this.ports!.diameterTls![0]!
   }
 
   get metricsUrl(): string {
