@@ -23,8 +23,7 @@ function asWhom(
   avps: readonly AvpItem[],
   type: 'initial' | 'event' = 'initial',
 ): Promise<Message> {
-  const { subscriptionIds: _, ...input } = ocs.talk(talk.gateway).input(type, 0, [ask])
-  void _
+  const input = { ...ocs.talk(talk.gateway).input(type, 0, [ask]), subscriptionIds: [] }
   return ocs
     .talk(talk.gateway)
     .askAvps([...ccrAvps(talk.gateway, { ...input, ...(type === 'event' && { action: 'debit' as const }) }), ...avps])
