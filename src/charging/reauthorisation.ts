@@ -241,7 +241,10 @@ export class Reauthorisation {
 
   // Other daemons.
 
-  /** Whether one of them asks: what came of it; undefined when none of them begins within `patienceMs`. */
+  /**
+   * Whether one of them asks: what came of it, or when to look again if it is too early to ask. Undefined when none of them begins
+   * within `patienceMs`.
+   */
   private async askAround(
     session: Session,
     command: GatewayCommand,
@@ -252,8 +255,14 @@ export class Reauthorisation {
     const { account } = session
     let ended: (asked: Asked) => void = () => undefined
     const end = new Promise<Asked>(resolve => (ended = resolve))
+    let early: Asked | undefined
     const begun = new Promise<true>(resolve => {
       this.waiting.set(id, said => {
+        if (said.kind === 'busy') {
+          // Another helper may be the reason, and says that it has begun.
+          early = { again: said.until }
+          return
+        }
         if (said.kind === 'outcome') ended({ ...said.asked })
         resolve(true)
       })
@@ -261,7 +270,7 @@ export class Reauthorisation {
     try {
       if (this.stopped || !(await this.options.nodes.tell({ kind: 'ask', id, account, command, atOnce })))
         return undefined
-      if (!(await this.within(patienceMs, begun, false))) return undefined
+      if (!(await this.within(patienceMs, begun, false))) return early
       return await this.within(elsewhereMs, end, { again: this.options.clock.now() + elsewhereMs })
     } finally {
       this.waiting.delete(id)
@@ -292,9 +301,10 @@ export class Reauthorisation {
       if (this.begun.has(id) || this.isStopped()) return
     }
     const session = { id: command.sessionId, account }
-    // Who finds it busy may have met another helper: the one who looks for help finds out for itself, and is told nothing.
     const asked = await this.askHere(session, command, atOnce, () => void nodes.tell({ kind: 'begun', id }))
     if (asked?.result !== undefined) await nodes.tell({ kind: 'outcome', id, asked })
+    // Who looks for help must not ask in our place when the time has come: it does not reach the gateway as well as we do.
+    else if (asked?.again !== undefined) await nodes.tell({ kind: 'busy', id, until: asked.again })
   }
 
   // Time.
@@ -405,6 +415,7 @@ type Said =
       readonly atOnce: boolean
     }
   | { readonly kind: 'begun'; readonly id: string }
+  | { readonly kind: 'busy'; readonly id: string; readonly until: Millis }
   | { readonly kind: 'outcome'; readonly id: string; readonly asked?: Asked }
 
 /** Of another version of ours it may be anything. */
@@ -418,5 +429,6 @@ function readSaid(message: unknown): Said | undefined {
     if (texts.some(text => typeof text !== 'string')) return undefined
     return command?.command === 'RAR' || command?.command === 'ASR' ? said : undefined
   }
+  if (said.kind === 'busy') return typeof said.until === 'number' ? said : undefined
   return ['begun', 'outcome'].includes(said.kind) ? said : undefined
 }

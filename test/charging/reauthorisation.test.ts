@@ -351,6 +351,27 @@ t.test('who has the connection of the session asks; else who has any; else nobod
   }
 })
 
+t.test(
+  'asked again too soon from a daemon without a connection: the one that has it asks when the time has come',
+  async t => {
+    const scene = await aScene(t)
+    const session = await told(t, scene)
+    const [away, near] = [scene.daemon('none', answered(2002)), scene.daemon('near', answered(2002))]
+    await scene.recharge(1_000n)
+    away.reauthorisation.begin(member)
+    await scene.until(async () => (await scene.due()).length === 0)
+    t.equal(near.sent.length, 1)
+    const asked = scene.clock.now()
+    await session.charge('U', 1, [asks(100_000n, 5_000n)])
+    await scene.recharge(1_000n)
+    away.reauthorisation.begin(member)
+    await scene.until(async () => (await scene.due()).length === 0)
+    t.equal(near.sent.length, 2)
+    t.same(away.results, [], 'the gateway was not out of reach')
+    t.ok(scene.clock.now() - asked <= 1_500, `${scene.clock.now() - asked} ms after the first`)
+  },
+)
+
 t.test('what other daemons say may be anything', async t => {
   const scene = await aScene(t)
   const hears: Hear[] = []
@@ -377,6 +398,7 @@ t.test('what other daemons say may be anything', async t => {
     ...[
       { kind: 'outcome', id: 'i' },
       { kind: 'begun', id: 'i' },
+      { kind: 'busy', id: 'i', until: 'soon' },
     ],
   ]
   for (const message of messages) for (const hear of hears) hear(message, 'y')
