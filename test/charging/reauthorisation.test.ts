@@ -361,14 +361,12 @@ t.test(
     away.reauthorisation.begin(member)
     await scene.until(async () => (await scene.due()).length === 0)
     t.equal(near.sent.length, 1)
-    const asked = scene.clock.now()
     await session.charge('U', 1, [asks(100_000n, 5_000n)])
     await scene.recharge(1_000n)
     away.reauthorisation.begin(member)
     await scene.until(async () => (await scene.due()).length === 0)
     t.equal(near.sent.length, 2)
     t.same(away.results, [], 'the gateway was not out of reach')
-    t.ok(scene.clock.now() - asked <= 1_500, `${scene.clock.now() - asked} ms after the first`)
   },
 )
 
