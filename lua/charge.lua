@@ -149,7 +149,9 @@ if state then
 end
 local open = state and state.status == 'open'
 if open and event_request then return 'session_open' end
-if open and request_type ~= 'I' and opened and match(opened, '%S+$') ~= match(origin, '%S+$') then return 'other_service' end
+-- Nearly always a session goes on as it came.
+local same_origin = opened and sub(opened, -#origin) == origin
+if open and request_type ~= 'I' and opened and not same_origin and match(opened, ' (%S+)$') ~= match(origin, ' (%S+)$') then return 'other_service' end
 local marked
 if not state and #KEYS > 5 then
   for i = 5, #KEYS do
@@ -658,9 +660,9 @@ if has_switches then
   end
 end
 
--- `whole`: all that it holds may pay, also beyond its own grant. Returns what is left of it, which nobody holds any more.
 -- Books what a line used: from its holds, then free funds, then as debt, each side of a tariff switch by its own program. All its holds end.
--- Semantics.md sections 6 and 8.
+-- Semantics.md sections 6 and 8. `whole`: all that it holds may pay, also beyond its own grant. Returns what is left of it, which nobody holds any
+-- more; of `whole`, it is the caller's to expire.
 local function report(line, whole)
   local s, term = line.session, line.old
   s.used = s.used + line.reported
@@ -723,7 +725,11 @@ local function report(line, whole)
     elseif program.kind ~= 'pay' then part[2] = program.kind == 'free' and 0 or rest end
   end
   for _, list in ipairs({ was.holds, was.cash }) do
-    for i = 1, #list, 2 do give_back(book, book.by_id[list[i]], list[i + 1]) end
+    for i = 1, #list, 2 do
+      local bucket = book.by_id[list[i]]
+      if whole then bucket.held, book.changed[list[i]] = bucket.held - list[i + 1], bucket
+      else give_back(book, bucket, list[i + 1]) end
+    end
   end
   local unpaid = 0
   for _, part in ipairs(parts) do
@@ -756,46 +762,62 @@ end
 
 -- The same of a member of a pool: it may take what the others hold, and what it leaves of its own stays for them when it goes. RFC 8506 section 5.1.2.
 local function report_member(line)
-  local s, own, heirs = line.session, nil, {}
-  own = s.money
-  for i = 2, #s.cash, 2 do own = own + s.cash[i] end
-  local function gather(member)
-    if member == s or member.pool ~= s.pool or member.granted == 0 then return end
-    heirs[#heirs + 1] = member
-    s.money, member.money = s.money + member.money, 0
-    local cash = {}
-    for _, list in ipairs({ s.cash, member.cash }) do
-      for i = 1, #list, 2 do
-        local place
-        for j = 1, #cash, 2 do if cash[j] == list[i] then place = j + 1 end end
-        if place then cash[place] = cash[place] + list[i + 1]
-        else cash[#cash + 1], cash[#cash + 2] = list[i], list[i + 1] end
+  local s, others_parts, cash = line.session, {}, {}
+  local function add(list, id, amount)
+    for i = 1, #list, 2 do
+      if list[i] == id then
+        list[i + 1] = list[i + 1] + amount
+        return
       end
     end
-    s.cash, member.cash = cash, NONE
+    list[#list + 1], list[#list + 2] = id, amount
+  end
+  local function sum_of(list)
+    local sum = 0
+    for i = 2, #list, 2 do sum = sum + list[i] end
+    return sum
+  end
+  for i = 1, #s.cash, 2 do add(cash, s.cash[i], s.cash[i + 1]) end
+  local own = s.money + sum_of(cash)
+  local function gather(member)
+    if member == s or member.pool ~= s.pool or member.granted == 0 then return end
+    others_parts[#others_parts + 1] = { member = member, money = member.money, cash = member.cash }
+    s.money = s.money + member.money
+    for i = 1, #member.cash, 2 do add(cash, member.cash[i], member.cash[i + 1]) end
+    member.money, member.cash = 0, NONE
   end
   for _, other in ipairs(lines) do if not other.booked then gather(other.session) end end
   for _, other in ipairs(others) do gather(other) end
-  local had = s.money
-  for i = 2, #s.cash, 2 do had = had + s.cash[i] end
+  s.cash = cash
+  local had = s.money + sum_of(cash)
   local left = report(line, true)
-  local rest, heir = left.money, heirs[1]
-  for i = 2, #left.cash, 2 do rest = rest + left.cash[i] end
+  local rest = left.money + sum_of(left.cash)
   local own_left = max(0, own - (had - rest))
-  if own_left == 0 then line.rest = 0 end -- the others used it
-  if not heir then return end
+  -- Of what it was granted the others used what money was for: what its buckets hold is not theirs.
+  if own_left == 0 then line.rest = min(line.rest, sum_of(left.holds)) end
   -- Its own part is decided anew where it goes on.
-  if line.asked ~= '-' then rest = rest - own_left end
-  heir.money = min(rest, left.money)
-  funds.held, rest = funds.held + heir.money, rest - heir.money
-  for i = 1, #left.cash, 2 do
-    local bucket = book.by_id[left.cash[i]]
-    local amount = min(rest, left.cash[i + 1], bucket.left - bucket.held)
-    if amount > 0 then
-      if heir.cash == NONE then heir.cash = {} end
-      heir.cash[#heir.cash + 1], heir.cash[#heir.cash + 2] = left.cash[i], amount
-      bucket.held, rest = bucket.held + amount, rest - amount
+  if line.asked ~= '-' or line.stale then rest = rest - own_left end
+  local function keep(member, money, list)
+    local amount = max(0, min(rest, money, left.money, funds.money + funds.credit - funds.held))
+    member.money, left.money, funds.held, rest = member.money + amount, left.money - amount, funds.held + amount, rest - amount
+    for i = 1, #list, 2 do
+      for j = 1, #left.cash, 2 do
+        if left.cash[j] == list[i] then
+          local bucket = book.by_id[list[i]]
+          amount = max(0, min(rest, list[i + 1], left.cash[j + 1], bucket.left - bucket.held))
+          if amount > 0 then
+            if member.cash == NONE then member.cash = {} end
+            add(member.cash, list[i], amount)
+            left.cash[j + 1], bucket.held, rest = left.cash[j + 1] - amount, bucket.held + amount, rest - amount
+          end
+        end
+      end
     end
+  end
+  for _, part in ipairs(others_parts) do keep(part.member, part.money, part.cash) end
+  if others_parts[1] then keep(others_parts[1].member, left.money, left.cash) end
+  for _, list in ipairs({ left.holds, left.cash }) do
+    for i = 1, #list, 2 do give_back(book, book.by_id[list[i]], 0) end -- what nobody holds of one that has ended expires
   end
 end
 
@@ -992,13 +1014,13 @@ for _, line in ipairs(lines) do
   if s.used + line.reported + (event_request and tonumber(line.asked) or 0) > MOST[line.now.a.unit] then return 'too_large ' .. line.key end
   line.program_before = s.program
   line.stale = number < s.by
-  line.rest = (line.threshold or s.pool) and not line.stale and max(0, s.granted - line.reported) or 0
+  line.rest = request_type == 'U' and (line.threshold or s.pool) and not line.stale and max(0, s.granted - line.reported) or 0
   line.granted_before = s.granted
   if line.old.a.rate then line.from = run_of(s, line.old.a.rate).n end
   if s.granted > 0 and s.since > 0 and not line.stale and not resumed then measure(line) end
   if late and most_sessions == 'record' then
     s.used, line.unpaid = s.used + line.reported, line.reported
-  elseif line.reported > 0 or holds_something(s) then
+  elseif line.reported > 0 or holds_something(s) or (s.pool and s.granted > 0) then
     if s.pool and open then report_member(line) else report(line) end
   end
   line.booked = true
@@ -1060,7 +1082,8 @@ for _, line in ipairs(lines) do
   end
   if s.granted > 0 then
     local validity = (tonumber(line.life) or program.validity) * 1000
-    s.program, s.ends, s.pool = term.id, now + silence_factor * validity, match(program.terms, ',pool=(%d+)')
+    s.program, s.ends = term.id, now + silence_factor * validity
+    s.pool = find(program.terms, ',pool=', 1, true) and match(program.terms, ',pool=(%d+)') or nil
     if not line.stale then s.since = match(program.quota, '(%d+)$') ~= '0' and now or 0 end
     most_validity = max(most_validity, validity)
   else
@@ -1215,9 +1238,9 @@ if not nothing_to_keep then
   if not kept or number >= kept then
     out[#out + 1], out[#out + 2] = answer_field, format('%s %s %s %s', request_number, content, outcome == 'reported' and 'reported' or 'done', answer)
   end
-  local began = opened and not reopened and match(opened, '^%d+') or now
-  local opened_now = format('%d %s', began, origin)
-  if opened_now ~= opened and (request_type == 'I' or event_request or not late) then out[#out + 1], out[#out + 2] = 'opened', opened_now end
+  if reopened or not same_origin and not late then
+    out[#out + 1], out[#out + 2] = 'opened', format('%d %s', opened and not reopened and match(opened, '^%d+') or now, origin)
+  end
 end
 local bucket_names = {}
 for i, bucket in ipairs(book.order) do bucket_names[i] = format('"%s":"%s"', bucket.id, bucket.name) end
