@@ -465,14 +465,19 @@ local function spend(line, program, count, pool)
   end
   local rest = cost
   if pool then
-    for i = 1, #pool.cash, 2 do
-      local bucket = book.by_id[pool.cash[i]]
-      local amount = program.money[bucket.name] and min(rest, pool.cash[i + 1]) or 0
-      if amount > 0 then
-        start_life(bucket)
-        post_bucket(book, bucket, -amount, against)
-        paid(line, pool.cash[i], nil, amount)
-        pool.cash[i + 1], rest = pool.cash[i + 1] - amount, rest - amount
+    if #pool.cash > 0 then
+      -- In the draw order of now: a life that began with the hold has given its bucket another place.
+      local held_at = {}
+      for i = 1, #pool.cash, 2 do held_at[pool.cash[i]] = i + 1 end
+      for _, bucket in ipairs(book.order) do
+        local i = held_at[bucket.id]
+        local amount = i and program.money[bucket.name] and min(rest, pool.cash[i]) or 0
+        if amount > 0 then
+          start_life(bucket)
+          post_bucket(book, bucket, -amount, against)
+          paid(line, bucket.id, nil, amount)
+          pool.cash[i], rest = pool.cash[i] - amount, rest - amount
+        end
       end
     end
     local amount = min(rest, pool.money)
