@@ -255,9 +255,9 @@ function bareBenchmark(): number {
   execFileSync(findTool('redis-benchmark')!, [
     '-s', socket, '-c', '64', '-n', String(calls), '-r', '1000000000', '-q', 'EVALSHA', sha, '5',
     accountKey(partition, account), sessionKey(partition, session), dueKey(partition), journalKey(partition), endedKey(partition, 1),
-    `I 0 a1b2c3d4 ${Date.now() + 600_000} ${Date.now()} ${Date.now()} ${account} 1 1 EUR mark`, session,
+    `I 0 a1b2c3d4 ${Date.now() + 600_000} ${Date.now()} ${Date.now()} ${account} 1 1 EUR mark -`, session,
     `"kind":"charge","session":"${session}","number":0,"type":"initial","host":"gw.bare.example","subscriber":"1","service":"data","catalog":"1a2b3c4d5e6f"`,
-    '2 3600000 600000 86400000 -', `${Date.now()} gw.bare.example`, '', '', `10 0 10000000 -\nnow ${cases['payg']!.program}`,
+    '2 3600000 600000 86400000 -', 'gw.bare.example bare.example gw.bare.example 32251@3gpp.org', '', '', `10 0 10000000 -\nnow ${cases['payg']!.program}`,
   ]) // prettier-ignore
   return (mainThreadCpu() - before) / calls
 }

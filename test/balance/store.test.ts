@@ -311,13 +311,13 @@ t.test('a store that is not what the configuration promises is refused at the st
     {
       what: 'lines of another version',
       change: () => admin.redis.hset('ocs:store', 'layout', '1'),
-      undo: () => admin.redis.hset('ocs:store', 'layout', '2'),
-      says: /^the store's accounts were written in layout 1, and this version reads layout 2: /,
+      undo: () => admin.redis.hset('ocs:store', 'layout', '3'),
+      says: /^the store's accounts were written in layout 1, and this version reads layout 3: /,
     },
     {
       what: 'lines of a version that did not say so',
       change: () => admin.redis.hdel('ocs:store', 'layout'),
-      undo: () => admin.redis.hset('ocs:store', 'layout', '2'),
+      undo: () => admin.redis.hset('ocs:store', 'layout', '3'),
       says: /^the store's accounts were written in layout 1/,
     },
     {
