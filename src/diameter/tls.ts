@@ -211,20 +211,29 @@ export class TlsAcceptor {
   private readonly server: Server
   /** By the peer's end of the connection. */
   private readonly handshakes = new Map<string, Handshake>()
-  /** Whose connection is closed, and of whom Node has yet to tell why, in this order: it does not tell whom it means. */
+  /**
+   * Whose connection is closed, and of whom Node has yet to tell why: it does not tell whom it means. Or it has told, and the
+   * connection is closed next. Each is told of once, so that one of the two is empty, and nobody waits in the other for long.
+   */
   private readonly closed: Handshake[] = []
+  private readonly told: ((handshake: Handshake) => void)[] = []
 
   constructor(files: TlsFiles) {
     this.server = createServer({ ...files.serverOptions(), requestCert: true, rejectUnauthorized: true })
     files.onChange(() => this.server.setSecureContext(files.serverOptions()))
     this.server.on('secureConnection', socket => this.handshakes.get(endOf(socket))?.secured(socket))
     this.server.on('tlsClientError', (error, socket) => {
-      const handshake = socket.remotePort === undefined ? this.closed.shift() : this.handshakes.get(endOf(socket))
+      const gone = socket.remotePort === undefined
       // The type says Error; it is OpenSSL's name of what is wrong with the peer's certificate.
       const unproven = socket.authorizationError as unknown as string | null
-      if (unproven) handshake?.end('tls_handshake', unproven.toLowerCase().replaceAll('_', ' '))
-      else if (socket.remotePort === undefined) handshake?.end('peer_closed', undefined)
-      else handshake?.refused(error)
+      const tell = (handshake: Handshake): void => {
+        if (unproven) handshake.failed('tls_handshake', unproven.toLowerCase().replaceAll('_', ' '))
+        else if (gone) handshake.failed('peer_closed', undefined)
+        else handshake.failed('tls_handshake', reasonOf(error))
+      }
+      const handshake = gone ? this.closed.shift() : this.handshakes.get(endOf(socket))
+      if (handshake) tell(handshake)
+      else if (gone) this.told.push(tell)
     })
   }
 
@@ -235,7 +244,10 @@ export class TlsAcceptor {
     this.handshakes.set(end, handshake)
     socket.once('close', () => {
       this.handshakes.delete(end)
-      if (!handshake.told) this.closed.push(handshake)
+      if (handshake.told) return
+      const tell = this.told.shift()
+      if (tell) tell(handshake)
+      else this.closed.push(handshake)
     })
     this.server.emit('connection', socket)
     return handshake
@@ -285,12 +297,12 @@ export class Handshake {
   }
 
   /** For its TlsAcceptor. */
-  refused(error: Error): void {
+  failed(reason: CloseReason, message: string | undefined): void {
     this.told = true
-    this.end('tls_handshake', reasonOf(error))
+    this.end(reason, message)
   }
 
-  end(reason: CloseReason, message: string | undefined): void {
+  private end(reason: CloseReason, message: string | undefined): void {
     if (this.over) return
     this.over = true
     this.clock.clearTimeout(this.timer)

@@ -150,6 +150,25 @@ void t.test('who does not prove to be known to an authority of ours is not heard
   t.equal(old.getProtocol(), 'TLSv1.2', 'TLS 1.2 is spoken')
 })
 
+void t.test('a connection that is reset in its handshake is forgotten at once, and mistaken for no other', async t => {
+  const server = await startTlsServer(t)
+  const strangers = Authority.make(t, 'strangers')
+  if (!server || !strangers) return
+  const { tlsPort, as, metrics, log } = server
+  const closed = (reason: 'peer_closed' | 'tls_handshake'): number => metrics.closedByPeer.get('unknown')!.get(reason)!
+  for (const how of ['resetAndDestroy', 'destroy', 'resetAndDestroy'] as const) {
+    const before = closed('peer_closed')
+    const socket = connect(tlsPort, '127.0.0.1').on('error', () => undefined)
+    await until(() => server.server.counts().all === 1)
+    socket[how]()
+    await until(() => closed('peer_closed') === before + 1)
+    t.equal(server.server.counts().all, 0, how)
+  }
+  await t.rejects(tlsSocket(t, tlsPort, as(strangers.issue('pgw1.example.net'), { maxVersion: 'TLSv1.2' })))
+  await until(() => closed('tls_handshake') === 1)
+  t.match(log.findLast(({ event }) => event === 'tls-handshake')?.['reason'], /unable to verify|self.signed/)
+})
+
 void t.test('a certificate is that of its peer, by a DNS name in subjectAltName', async t => {
   const peers = [
     aPeer({ name: 'by-host', identity: 'pgw1.example.net' }),
