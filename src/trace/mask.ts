@@ -37,6 +37,10 @@ const telling: ReadonlySet<AvpDefinition['type']> = new Set(['UTF8String', 'Octe
 const searchedOctets = 6
 /** How a masked text ends as it was: the log does the same. */
 const shownOctets = 2
+/** Groups deeper than this are hidden whole: no trace shows them, and nesting costs no stack. */
+const deepest = 32
+/** Octets of a message times values to look for in it: some milliseconds. No gateway's message comes near. */
+const mostSearching = 2 ** 20
 
 /**
  * A copy of a message without what its reader must not see.
@@ -45,8 +49,13 @@ const shownOctets = 2
  */
 export function masked(dictionary: Dictionary, octets: Buffer, shown: readonly string[] | undefined): Buffer {
   const copy = Buffer.from(octets)
-  const hidden: string[] = []
-  hide(copy, HEADER_OCTETS, copy.length)
+  const hidden = new Set<string>()
+  hide(copy, HEADER_OCTETS, copy.length, deepest, isPersonal)
+  if (hidden.size * copy.length > mostSearching) {
+    // Too many to look for: all that may repeat one goes.
+    hide(copy, HEADER_OCTETS, copy.length, deepest, avp => avp === undefined || telling.has(avp.type))
+    return copy
+  }
   // A Session-Id, or a text of ours, may repeat what was hidden.
   for (const value of hidden) {
     if (shown?.some(identity => identity.includes(value))) continue
@@ -55,7 +64,7 @@ export function masked(dictionary: Dictionary, octets: Buffer, shown: readonly s
   }
   return copy
 
-  function hide(into: Buffer, from: number, end: number): void {
+  function hide(into: Buffer, from: number, end: number, depth: number, hides: typeof isPersonal): void {
     for (let at = from; at + 8 <= end;) {
       const flags = into[at + 4]!
       const length = into.readUIntBE(at + 5, 3)
@@ -67,9 +76,11 @@ export function masked(dictionary: Dictionary, octets: Buffer, shown: readonly s
       }
       const avp = dictionary.find(flags & 0x80 ? into.readUInt32BE(at + 8) : 0, into.readUInt32BE(at))
       const dataEnd = at + length
-      if (avp?.type === 'Grouped') hide(into, dataAt, dataEnd)
-      else if (isPersonal(avp, into, dataAt, dataEnd)) {
-        hidden.push(...partsOf(into.toString('latin1', dataAt, dataEnd)))
+      if (avp?.type === 'Grouped') {
+        if (depth === 0) blot(into, dataAt, dataEnd)
+        else hide(into, dataAt, dataEnd, depth - 1, hides)
+      } else if (hides(avp, into, dataAt, dataEnd)) {
+        for (const part of partsOf(into.toString('latin1', dataAt, dataEnd))) hidden.add(part)
         blot(into, dataAt, dataEnd, avp?.type === 'Address' ? 2 : 0)
       }
       at += (length + 3) & ~3

@@ -103,6 +103,34 @@ t.test('what is hidden in one place is hidden wherever the message repeats it', 
   t.end()
 })
 
+t.test('a message made to be slow to mask is masked all the same: groups in groups, names without number', t => {
+  const deep = encoded([['Session-Id', 's']])
+  for (const [what, groups] of [
+    ['deep', 130_000],
+    ['as deep as can be shown', 32],
+  ] as const) {
+    const nested = Buffer.alloc(groups * 8 + 24)
+    for (let i = 0; i < groups; i++) avpHeader(nested, i * 8, 284, nested.length - i * 8)
+    avpHeader(nested, groups * 8, 1, 24)
+    nested.write('4917099999990000', groups * 8 + 8)
+    const octets = masked(dictionary, Buffer.concat([deep, nested]), undefined)
+    t.notOk(octets.includes('491709999999'), `${what}: what is in it is hidden`)
+  }
+  const names = Buffer.alloc(16 * 500)
+  for (let i = 0; i < 500; i++) {
+    avpHeader(names, i * 16, 1, 16)
+    names.write(String(10_000_000 + i), i * 16 + 8)
+  }
+  const octets = masked(dictionary, Buffer.concat([encoded([['Session-Id', 'pgw;10000007;7']]), names]), undefined)
+  t.match(valuesOf(octets), { 'Session-Id': '************;7', 'User-Name': '******99' }, 'it is not searched for each')
+  t.end()
+})
+
+function avpHeader(octets: Buffer, at: number, code: number, length: number): void {
+  octets.writeUInt32BE(code, at)
+  octets.writeUInt32BE(length, at + 4)
+}
+
 t.test('a masked message is as long as it was, has the same AVPs, and the given one is as it was', t => {
   const seed = process.env['SEED']
   fc.assert(
