@@ -315,12 +315,12 @@ export class CcrReader {
       )
     }
     if (ccr.ccRequestType === 4 && ccr.requestedAction === undefined) throw missing(dictionary.avp('Requested-Action'))
-    if (ccr.mscc.length > 0 && (ccr.requested !== undefined || ccr.used.length > 0)) {
-      const units = ccr.requested !== undefined ? 'Requested-Service-Unit' : 'Used-Service-Unit'
+    const beside = ccr.mscc.length > 0 ? unitsOfCommand(ccr) : undefined
+    if (beside !== undefined) {
       throw new DiameterError(
         ResultCode.CONTRADICTING_AVPS,
-        `${units} at command level beside Multiple-Services-Credit-Control`,
-        Buffer.concat([emptyAvp(dictionary.avp(units)), emptyAvp(dictionary.avp('Multiple-Services-Credit-Control'))]),
+        `${beside} at command level beside Multiple-Services-Credit-Control`,
+        Buffer.concat([emptyAvp(dictionary.avp(beside)), emptyAvp(dictionary.avp('Multiple-Services-Credit-Control'))]),
       )
     }
     if (ccr.serviceParameterInfos.length > 0) {
@@ -561,6 +561,13 @@ export class CcrReader {
     }
     return { identities, subscriptionIds }
   }
+}
+
+/** What stands at command level and belongs to a service: an event whose debit is named there must not be refunded as one that names none. */
+function unitsOfCommand({ ccRequestType, requested, used, refund }: Ccr): string | undefined {
+  if (requested !== undefined) return 'Requested-Service-Unit'
+  if (used.length > 0) return 'Used-Service-Unit'
+  return ccRequestType === 4 && refund !== undefined ? 'Refund-Information' : undefined
 }
 
 type UnitGroup = 'Requested-Service-Unit' | 'Used-Service-Unit'

@@ -402,7 +402,8 @@ function checkAnswers(t: Test): void {
     if (resultCode < 3000 || resultCode >= 4000) {
       required.push('Auth-Application-Id')
       // An error answer repeats them when they could be read.
-      if (resultCode !== 5005 && resultCode !== 5004) required.push('CC-Request-Type', 'CC-Request-Number')
+      if (resultCode !== 5005 && resultCode !== 5004 && resultCode !== 5014)
+        required.push('CC-Request-Type', 'CC-Request-Number')
     }
     const texts = answer.all('Error-Message')
     const refusals = [
