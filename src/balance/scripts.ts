@@ -32,14 +32,15 @@ export function loadScripts(from: URL = folder): Map<string, Script> {
 const includeLine = /^-- @include (\S+)$/gm
 
 /**
- * What follows the includes becomes a function of its own: what it takes of them, and what its own functions take, is then found at
- * once, where Lua 5.1 else goes along all locals that are in use for each of them (4 % of a charge's instructions). Lines stay.
+ * What follows the includes at the top becomes a function of its own: what it takes of them, and what its own functions take, is then
+ * found at once, where Lua 5.1 else goes along all locals that are in use for each of them (4 % of a charge's instructions). Lines
+ * stay. Includes further down are parts of that function.
  */
 function inOneFunction(text: string): string {
-  const last = [...text.matchAll(includeLine)].at(-1)
-  if (!last) return text
-  const end = last.index + last[0].length
-  return `${text.slice(0, end)}\nreturn (function()${text.slice(end + 1)}\nend)()\n`
+  const top = /^(?:-- @include \S+\n)+/m.exec(text)
+  if (!top) return text
+  const end = top.index + top[0].length
+  return `${text.slice(0, end)}return (function() ${text.slice(end)}\nend)()\n`
 }
 
 /** What the scripts are as commands: keys, then arguments, all text; one text back. */
