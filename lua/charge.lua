@@ -314,6 +314,7 @@ local charged_before, money_before = state.charged, funds.money
 
 -- @include taking
 -- @include holding
+-- @include pools
 
 -- Is there anything that this line could still be granted? Semantics.md section 7: decided with all grants made.
 local function nothing_left(line)
@@ -394,14 +395,14 @@ for _, line in ipairs(lines) do
   if s.used + line.reported + (event_request and tonumber(line.asked) or 0) > MOST[line.now.a.unit] then return 'too_large ' .. line.key end
   line.program_before = s.program
   line.stale = number < s.by
-  line.rest = request_type == 'U' and (line.threshold or s.pool) and not line.stale and max(0, s.granted - line.reported) or 0
+  line.rest = (line.threshold or s.pool and request_type == 'U') and not line.stale and max(0, s.granted - line.reported) or 0
   line.granted_before = s.granted
   if line.old.a.rate then line.from = run_of(s, line.old.a.rate).n end
   if s.granted > 0 and s.since > 0 and not line.stale and not resumed then measure(line) end
   if late and most_sessions == 'record' then
     s.used, line.unpaid = s.used + line.reported, line.reported
   elseif line.reported > 0 or holds_something(s) or (s.pool and s.granted > 0) then
-    if s.pool and open then report_member(line) else report(line) end
+    if has_pools and s.pool then report_member(line) else report(line) end
   end
   line.booked = true
 end
@@ -450,6 +451,7 @@ for _, line in ipairs(lines) do
           line.word, line.units, s.granted = 'granted', units, units
         else
           unhold(s)
+          if has_pools and s.pool and line.rest > 0 then leave_rest(line) end
           -- Once it is restricted and there is still nothing, the offer decides whether it stays so.
           local again = s.told and line.granted_before == 0
           line.word = restricted_for(program) and not (again and not find(program.terms, ',repeat=1', 1, true)) and 'restricted' or 'exhausted'
