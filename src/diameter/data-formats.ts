@@ -54,7 +54,7 @@ export const dataFormats: Readonly<Record<Exclude<DataTypeName, 'Grouped'>, Data
   Float32: { size: 4, legal: always, read: (octets, from) => octets.readFloatBE(from) },
   Float64: { size: 8, legal: always, read: (octets, from) => octets.readDoubleBE(from) },
   UTF8String: { size: -1, legal: isUtf8Text, read: readText },
-  DiameterIdentity: ascii,
+  DiameterIdentity: { size: -1, legal: isIdentity, read: readAscii },
   DiameterURI: { size: -1, legal: isUri, read: readAscii },
   IPFilterRule: ascii,
 }
@@ -97,6 +97,12 @@ export function readTime(octets: Buffer, at: number): number {
 function isAscii(octets: Buffer, from: number, to: number): boolean {
   for (let at = from; at < to; at++) if (octets[at]! > 127) return false
   return true
+}
+
+/** Ours: no rule for names is checked, but that they can stand between blanks, as they do in the store and in logs. */
+function isIdentity(octets: Buffer, from: number, to: number): boolean {
+  for (let at = from; at < to; at++) if (octets[at]! <= 32 || octets[at]! >= 127) return false
+  return from < to
 }
 
 function isUri(octets: Buffer, from: number, to: number): boolean {

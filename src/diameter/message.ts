@@ -141,7 +141,7 @@ function setter(field: string, collects: boolean, repeats: boolean): Setter {
   return (into, value) => ((into as Record<string, unknown>)[field] = value)
 }
 
-const Kind = { NUMBER: 0, ENUMERATED: 1, WIDE: 2, OTHER: 3, ASCII: 4, UTF8: 5, OCTETS: 6, GROUP: 7, RAW: 8 } as const
+const Kind = { NUMBER: 0, ENUMERATED: 1, WIDE: 2, OTHER: 3, IDENTITY: 4, UTF8: 5, OCTETS: 6, GROUP: 7, RAW: 8 } as const
 type Kind = (typeof Kind)[keyof typeof Kind]
 
 const kinds: Partial<Record<AvpDefinition['type'], Kind>> = {
@@ -149,8 +149,7 @@ const kinds: Partial<Record<AvpDefinition['type'], Kind>> = {
   Enumerated: Kind.ENUMERATED,
   Unsigned64: Kind.WIDE,
   UTF8String: Kind.UTF8,
-  DiameterIdentity: Kind.ASCII,
-  IPFilterRule: Kind.ASCII,
+  DiameterIdentity: Kind.IDENTITY,
   OctetString: Kind.OCTETS,
   Grouped: Kind.GROUP,
 }
@@ -366,10 +365,11 @@ function take(
       if (set !== undefined) set(into, octets.subarray(from, to))
       return
     case Kind.UTF8:
-    case Kind.ASCII: {
-      let ascii = true
-      for (let i = from; ascii && i < to; i++) ascii = octets[i]! < 128
-      if (ascii) {
+    case Kind.IDENTITY: {
+      const lowest = member.kind === Kind.IDENTITY ? 33 : 0
+      let plain = from < to
+      for (let i = from; plain && i < to; i++) plain = octets[i]! >= lowest && octets[i]! < 127
+      if (plain) {
         if (set !== undefined) set(into, octets.toString('latin1', from, to))
         return
       }
@@ -390,7 +390,7 @@ function take(
   }
 }
 
-/** The types that are rare, or texts that are not ASCII. */
+/** The types that are rare, or texts that are empty or not ASCII. */
 function checkOther(member: Member, into: object, octets: Buffer, at: number, from: number, to: number): void {
   const format = dataFormats[member.avp.type as keyof typeof dataFormats]
   if (!format.legal(octets, from, to)) throw invalidValue(member.avp, copyOf(octets, at, to))

@@ -120,7 +120,7 @@ function lineRefusal(line: LineOutcome): Refusal | undefined {
     case 'unrated':
       return {
         resultCode: ResultCode.RATING_FAILED,
-        message: `line ${line.line}: no rule of the offer matches, or there is no exchange rate for the account`,
+        message: `line ${line.line}: no rule of the offer matches, it is not sold in these units, or there is no exchange rate`,
       }
     default:
       return undefined

@@ -54,6 +54,8 @@ function valueOf(avp: AvpDefinition): fc.Arbitrary<AvpValue> {
         .map(address => Buffer.from([0, address.length === 4 ? 1 : 2, ...address]))
     case 'OctetString':
       return octets
+    case 'DiameterIdentity':
+      return fc.stringMatching(/^[!-~]{1,70}$/)
     default:
       return ascii
   }

@@ -367,6 +367,15 @@ table('update', [
   ['CC-Request-Type 9', put('CC-Request-Type', 9), 5004, ['CC-Request-Type=9'], /no legal value/],
   ['no Session-Id', without('Session-Id'), 5005, ['Session-Id='], /Session-Id is missing/],
   [
+    'an Origin-Realm with blanks',
+    put('Origin-Realm', 'example.net dra1.example.net'),
+    5004,
+    ['Origin-Realm=6578616d706c652e6e657420647261312e6578616d706c652e6e6574'],
+    /no legal value for DiameterIdentity/,
+  ],
+  ['an Origin-Realm with a NUL', put('Origin-Realm', 'a\u0000b'), 5004, ['Origin-Realm=610062'], /no legal value/],
+  ['an empty Origin-Realm', put('Origin-Realm', ''), 5004, ['Origin-Realm='], /no legal value for DiameterIdentity/],
+  [
     'CC-Sub-Session-Id',
     plus(['CC-Sub-Session-Id', largest64]),
     5004,
@@ -665,7 +674,7 @@ table('update', [
     mscc(rg(10), rsu(['CC-Time', 60])),
     '2001 10:5031',
     [`${M}Rating-Group=10`],
-    /line 10: no rule of the offer matches/,
+    /not sold in these units/,
     {
       moves: { res: '0.00', entries: 1 },
     },
@@ -1465,7 +1474,7 @@ table('debit', [
     mscc(sid(1), rsu(octets(1n))),
     5031,
     [`${M}Service-Identifier=1`],
-    /line -\/1: no rule/,
+    /not sold in these units/,
     { moves: { entries: 1 } },
   ],
   [
