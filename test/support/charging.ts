@@ -45,6 +45,8 @@ export interface ProgramParts {
   /** Percent of the grant. */
   readonly threshold?: number
   readonly finalUnit?: 'terminate' | 'none'
+  /** Credit pool of its grants; a unit is worth one of it. */
+  readonly pool?: number
   /** By default what is asked for decides. */
   readonly quota?: { readonly size?: bigint; readonly min?: bigint; readonly max?: bigint; readonly target?: number }
   readonly buckets?: readonly ProgramBucket[]
@@ -82,7 +84,7 @@ export function aProgram(parts: ProgramParts = {}): string {
     service,
     rule,
     validity,
-    `${validity},${threshold},${parts.finalUnit ?? 'terminate'}`,
+    `${validity},${threshold},${parts.finalUnit ?? 'terminate'}${parts.pool === undefined ? '' : `,pool=${parts.pool}.1.0`}`,
     `${size},${min},${max},${target}`,
     bucketsOf(parts.buckets),
     ...rateOf(parts),
