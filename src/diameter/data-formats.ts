@@ -99,10 +99,13 @@ function isAscii(octets: Buffer, from: number, to: number): boolean {
   return true
 }
 
-/** Ours: no rule for names is checked, but that they can stand between blanks, as they do in the store and in logs. */
+/**
+ * Ours: no rule for names is checked, but that they can stand between blanks, as they do in the store and in logs. An empty one is
+ * what Failed-AVP has of one that is missing.
+ */
 function isIdentity(octets: Buffer, from: number, to: number): boolean {
   for (let at = from; at < to; at++) if (octets[at]! <= 32 || octets[at]! >= 127) return false
-  return from < to
+  return true
 }
 
 function isUri(octets: Buffer, from: number, to: number): boolean {

@@ -367,7 +367,7 @@ function take(
     case Kind.UTF8:
     case Kind.IDENTITY: {
       const lowest = member.kind === Kind.IDENTITY ? 33 : 0
-      let plain = from < to
+      let plain = true
       for (let i = from; plain && i < to; i++) plain = octets[i]! >= lowest && octets[i]! < 127
       if (plain) {
         if (set !== undefined) set(into, octets.toString('latin1', from, to))
@@ -390,7 +390,7 @@ function take(
   }
 }
 
-/** The types that are rare, or texts that are empty or not ASCII. */
+/** The types that are rare, or texts that are not ASCII. */
 function checkOther(member: Member, into: object, octets: Buffer, at: number, from: number, to: number): void {
   const format = dataFormats[member.avp.type as keyof typeof dataFormats]
   if (!format.legal(octets, from, to)) throw invalidValue(member.avp, copyOf(octets, at, to))

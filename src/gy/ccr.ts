@@ -307,6 +307,13 @@ export class CcrReader {
         encodeAvp(dictionary, 'Auth-Application-Id', ccr.authApplicationId),
       )
     }
+    for (const [name, value] of [
+      ['Origin-Host', ccr.originHost],
+      ['Origin-Realm', ccr.originRealm],
+    ] as const) {
+      if (value === '')
+        throw new DiameterError(ResultCode.INVALID_AVP_VALUE, `${name} is empty`, emptyAvp(dictionary.avp(name)))
+    }
     if (ccr.ccSubSessionId !== undefined) {
       throw new DiameterError(
         ResultCode.INVALID_AVP_VALUE,
