@@ -183,7 +183,8 @@ function faultsOf(prefix: string, batch: readonly Ccr[], request: Ccr, answer: R
   const { header, octets, avps } = answer
   const resultCode = answer.value('Result-Code') as number
   // A number that comes twice is answered as it was the first time, whatever it then says.
-  const repeated = batch.filter(each => each.session === request.session && each.number === request.number).length > 1
+  const same = batch.filter(each => each.session === request.session && each.number === request.number)
+  const repeated = same.length > 1
   const protocolError = resultCode >= 3000 && resultCode < 4000
   const services = avps
     .filter(avp => avp.name === 'Multiple-Services-Credit-Control')
@@ -225,9 +226,12 @@ function faultsOf(prefix: string, batch: readonly Ccr[], request: Ccr, answer: R
     'a grant beside a refusal': services.some(
       avps => value(avps, 'Granted-Service-Unit') !== undefined && value(avps, 'Result-Code') !== 2001,
     ),
-    'a grant without Validity-Time': services.some(
-      avps => value(avps, 'Granted-Service-Unit') !== undefined && value(avps, 'Validity-Time') === undefined,
-    ),
+    // Of an event nothing is granted that could end.
+    'a grant without Validity-Time':
+      same.every(({ type }) => type !== 4) &&
+      services.some(
+        avps => value(avps, 'Granted-Service-Unit') !== undefined && value(avps, 'Validity-Time') === undefined,
+      ),
     'a grant at the end':
       request.type === 3 && !repeated && services.some(avps => value(avps, 'Granted-Service-Unit') !== undefined),
     'a service that was not asked for':
