@@ -81,7 +81,7 @@ Exit status: 0 all expectations passed, 1 some failed, 2 the script or the usage
 
 async function playFile(file: string, options: PlayCommandOptions, ctl: Ctl): Promise<void> {
   const { usage } = ctl
-  const config = options.to.length === 0 || options.operator ? configOf(options) : undefined
+  const config = options.to.length === 0 || options.operator ? configOf(options, usage) : undefined
   const dictionary = dictionaryOf(config, usage)
   const script = scriptOf(file, options, dictionary, usage)
   const servers = serversOf(options, config, usage)
@@ -144,11 +144,13 @@ function jsonOf(event: PlayEvent, printer: MessagePrinter): object {
 
 // ------------------------------------------------------------------------------------------------- what is given
 
-function configOf({ config }: Options): Config | undefined {
+function configOf({ config, to }: PlayCommandOptions, usage: Ctl['usage']): Config | undefined {
   const file = config ?? defaultConfig
   if (config === undefined && !existsSync(file)) return undefined
   const outcome = loadConfig(file)
-  return 'faults' in outcome ? undefined : outcome.config
+  if ('config' in outcome) return outcome.config
+  if (to.length > 0) return undefined // only the operator's steps want it, and say what is wrong
+  throw usage(['the configuration has faults:', ...outcome.faults.map(formatFault)].join('\n'))
 }
 
 function dictionaryOf(config: Config | undefined, usage: Ctl['usage']): Dictionary {
@@ -187,10 +189,18 @@ function serversOf(
 ): ReadonlyMap<string, Address> {
   const tls = tlsOf(options, usage)
   if (options.to.length === 0) {
-    const point = config?.diameter.listen.find(each => 'port' in each)
-    if (!config || !point) throw usage('name the server with --to HOST:PORT, or its configuration with --config FILE')
+    if (!config) throw usage('name the server with --to HOST:PORT, or its configuration with --config FILE')
+    const { listen, tls: secured } = config.diameter
+    const points = tls ? (secured?.listen ?? []) : listen
+    const at = points.findIndex(each => 'port' in each)
+    const point = points[at]
+    if (!point || !('port' in point)) {
+      throw usage(
+        `${config.file} names no address that ${tls ? 'TLS' : 'Diameter without TLS'} listens on: give --to HOST:PORT`,
+      )
+    }
     const host = point.host === '0.0.0.0' ? '127.0.0.1' : point.host === '::' ? '::1' : point.host
-    const port = point.port === 0 ? notedPort(config) : point.port
+    const port = point.port === 0 ? notedPort(config, tls ? 'diameterTls' : 'diameter', at) : point.port
     if (port === undefined) throw usage('ocsd is not running: it has noted no port in its data folder')
     return new Map([['ocs', { host, port, ...(tls && { tls }) }]])
   }
@@ -209,10 +219,12 @@ function serversOf(
 }
 
 /** A daemon that was given port 0 notes the one it got. */
-function notedPort({ data }: Config): number | undefined {
+function notedPort({ data }: Config, ports: 'diameter' | 'diameterTls', at: number): number | undefined {
   try {
-    const ports = JSON.parse(readFileSync(join(data, 'ports.json'), 'utf8')) as { readonly diameter: readonly number[] }
-    return ports.diameter[0]
+    const noted = JSON.parse(readFileSync(join(data, 'ports.json'), 'utf8')) as Partial<
+      Record<typeof ports, readonly number[]>
+    >
+    return noted[ports]?.[at]
   } catch {
     return undefined
   }

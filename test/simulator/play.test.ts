@@ -1,7 +1,7 @@
 /** What the player says of a server that does not do as the script expects; and the command line around it. */
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { systemClock, VirtualClock } from '../../src/clock.js'
@@ -227,4 +227,22 @@ t.test('TLS: the server is checked, and sees who calls', async t => {
     stderr: /does not take a connection/,
   })
   t.match(await ocsctl(...to, '--ca', authority.certificate), { status: 3, stdout: /the connection ended/ })
+  // Without --to it is the daemon of a configuration, which may have been given its port by the system.
+  const folder = dirname(file)
+  const tls = `{ listen: [fd:3, '127.0.0.1:0'], certificate: a, key: b, authority: c }`
+  writeFileSync(join(folder, 'ocs.yaml'), `data: .\ndiameter:\n  tls: ${tls}\n`)
+  writeFileSync(join(folder, 'plain.yaml'), 'data: .\n')
+  writeFileSync(join(folder, 'wrong.yaml'), 'diameter: { idenity: x }\n')
+  writeFileSync(join(folder, 'ports.json'), JSON.stringify({ diameter: [1], diameterTls: [2, tlsPort] }))
+  const [, , , ...secured] = to
+  const noted = ['--config', join(folder, 'ocs.yaml'), ...secured, '--ca', authority.certificate, ...mine]
+  t.match(await ocsctl(file, ...noted), { status: 0, stdout: /2 expectations passed/ })
+  t.match(await ocsctl(file, '--config', join(folder, 'plain.yaml'), '--tls'), {
+    status: 2,
+    stderr: /plain\.yaml names no address that TLS listens on: give --to/,
+  })
+  t.match(await ocsctl(file, '--config', join(folder, 'wrong.yaml')), {
+    status: 2,
+    stderr: /wrong\.yaml:1:13: .*idenity/,
+  })
 })
