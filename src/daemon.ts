@@ -152,7 +152,7 @@ export async function startDaemon(options: {
     peers: () =>
       config.diameter.peers.map(({ name }) => ({
         name,
-        connections: server.current?.peers().filter(peer => peer.name === name).length ?? 0,
+        connections: server.current?.connectionsOf(name) ?? 0,
       })),
   })
   metrics.operation.catalog = catalog.version

@@ -519,7 +519,7 @@ export class SpoolCounts {
       ),
       new Family(
         'ocs_spool_reports_total',
-        'Reports that the store did not take in time: kept on the disk, known from before, or lost as the spool is full or failed.',
+        'Reports that the store did not take in time: kept on the disk, known from before, lost as the spool is full or failed, or slow: still being written.',
         'counter',
         () => this.outcomes.samples('outcome'),
       ),
