@@ -240,7 +240,7 @@ function existingPeer(reading: PeersReading, host: string): PeerView {
   return peer
 }
 
-export function viewOf({ rows, connected, absent, strangers, dialled }: PeersReading): PeersView {
+function viewOf({ rows, connected, absent, strangers, dialled }: PeersReading): PeersView {
   const order = new Map(rows.map(({ name }, i) => [name, i]))
   const place = ({ name }: PeerView): number => order.get(name) ?? rows.length
   const calls = new Map(dialled.map(each => [each.originHost.toLowerCase(), calledView(each)]))

@@ -38,7 +38,7 @@ export interface TraceServices {
   readonly showMessage: (message: TracedMessage) => ShownMessage
 }
 
-export const traceDefaults = { count: 1000, seconds: 60 } as const
+const traceDefaults = { count: 1000, seconds: 60 } as const
 const traceBounds = { count: 100_000, seconds: 3600 } as const
 /** What may wait for a slow reader. */
 const waitingOctets = 1024 * 1024

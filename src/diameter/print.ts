@@ -169,7 +169,7 @@ export class MessagePrinter {
 }
 
 /** `2026-01-15 12:00:00.123Z`. */
-export const clockTime = (at: number): string => new Date(at).toISOString().replace('T', ' ')
+const clockTime = (at: number): string => new Date(at).toISOString().replace('T', ' ')
 
 /** A text that came from outside, without what a terminal would obey or what would break the line. */
 export const printable = (text: string): string =>

@@ -62,7 +62,7 @@ export interface DiameterServerOptions {
   readonly holdBudgetMs?: number
   /** How much of the memory that the process may have is in use, 0 to 1; default none. */
   readonly memory?: () => number
-  /** A CER was accepted, with the Origin-State-Id in it, if any. */
+  /** Capabilities were exchanged: with the peer's Origin-State-Id, if it has one. */
   readonly onPeer?: (peer: PeerInfo, originStateId: number | undefined) => void
 }
 
@@ -72,7 +72,7 @@ export interface Listening extends ListenAddress {
   readonly tls: boolean
 }
 
-/** A peer whose CER was accepted. */
+/** A peer with whom capabilities were exchanged. */
 export interface PeerState {
   /** Row of the peer table. */
   readonly name: string

@@ -2,6 +2,7 @@
  * Where somebody may listen to the messages of connections, for traces. While nobody does, a message costs one comparison.
  */
 import type { PeerInfo } from './application.js'
+import { messagesOf } from './frame.js'
 
 /** Seen from here. */
 export type TapDirection = 'in' | 'out'
@@ -28,9 +29,5 @@ export interface Tap {
 
 /** Tells of all messages that were written together. */
 export function tapWritten(tap: Tap, connection: TappedConnection, octets: Buffer): void {
-  for (let at = 0; at + 4 <= octets.length;) {
-    const end = at + octets.readUIntBE(at + 1, 3)
-    tap.message('out', connection, octets.subarray(at, end))
-    at = end
-  }
+  for (const message of messagesOf(octets)) tap.message('out', connection, message)
 }
