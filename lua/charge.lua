@@ -145,12 +145,11 @@ if state then
     resumed = true
   end
   if state.subscriber ~= subscriber then return 'other_subscriber' end
-  if state.status == 'event' and (request_type == 'U' or request_type == 'T') then return 'unknown_session' end
 end
 local open = state and state.status == 'open'
 if open and event_request then return 'session_open' end
 -- Nearly always a session goes on as it came.
-local same_origin = opened and sub(opened, -#origin) == origin
+local same_origin = opened and sub(opened, -#origin - 1) == ' ' .. origin
 if open and request_type ~= 'I' and opened and not same_origin and match(opened, ' (%S+)$') ~= match(origin, ' (%S+)$') then return 'other_service' end
 local marked
 if not state and #KEYS > 5 then
@@ -166,8 +165,9 @@ if not state and #KEYS > 5 then
     end
   end
 end
-local late = not event_request and ((state and not open and request_type ~= 'I') or marked ~= nil)
-local unknown = not state and not marked and request_type ~= 'I' and not event_request
+-- An event is no session: what is reported under its name is of none.
+local unknown = (not state or state.status == 'event') and not marked and request_type ~= 'I' and not event_request
+local late = not event_request and not unknown and ((state and not open and request_type ~= 'I') or marked ~= nil)
 if unknown and #KEYS == 5 then return 'unknown_session' end
 
 -- Read: the account.

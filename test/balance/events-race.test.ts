@@ -5,6 +5,7 @@
 import t from 'tap'
 import { Balance, type ChargeOutcome, type ChargeRequest } from '../../src/balance/balance.js'
 import { EventStore, type Debit, type RefundOutcome } from '../../src/balance/events.js'
+import { journalKey, partitionOf } from '../../src/balance/keys.js'
 import { systemClock } from '../../src/clock.js'
 import { micros, units } from '../../src/units.js'
 import { aLine, aProgram } from '../support/charging.js'
@@ -149,6 +150,23 @@ t.test('a debit and a refund under one number: the first one counts', async t =>
   t.same([howOf(event), howOf(back)].sort(), ['mismatch', 'new'])
   const moved = (await shown(account))[0]! - before[0]!
   t.equal(moved, howOf(event) === 'new' ? -100n : 10n)
+})
+
+t.test('usage under the Session-Id of an event is in the ledger as unrated, and charged to nobody', async t => {
+  const account = await open(1000n)
+  await debited(account)
+  const before = await shown(account)
+  const lines = [aLine({ key: '1', used: 7n, wanted: 10n, program })]
+  const late = aRequest(account, { type: 'U', number: 1, lines })
+  t.equal((await store.balance.charge(late)).status, 'unknown_session')
+  t.equal(
+    (await store.balance.charge({ ...late, searchEnded: true })).status,
+    'unknown_session',
+    'among ended ones, too',
+  )
+  t.same(await shown(account), before)
+  const entries = await store.store.redis.xrevrange(journalKey(partitionOf(account, partitions)), '+', '-', 'COUNT', 1)
+  t.match(entries[0]![1][1], /"outcome":"unknown","posts":\[\],"lines":\[\{"line":"1","unrated":7\}\]/)
 })
 
 t.test('of two sessions that open at once where one is allowed, one opens, and a repeat is told so again', async t => {
