@@ -92,9 +92,12 @@ export class Filter {
     if (session !== undefined && sessionId !== session) return undefined
     if (this.peer !== undefined && !this.isOfPeer(direction, connection, octets)) return undefined
     if (this.names === undefined) {
-      return { sessionId, shown: session === undefined ? undefined : long(identitiesIn(octets)) }
+      return {
+        sessionId,
+        shown: session === undefined ? undefined : long(identitiesIn(octets).slice(0, mostIdentities)),
+      }
     }
-    const identities = identitiesIn(octets)
+    const identities = identitiesIn(octets).slice(0, mostIdentities)
     const names = identities.flatMap(namesOf)
     const known = sessionId !== undefined && this.sessions.has(sessionId)
     // A session never has two subscribers, but a request may lie about whose it is: then it is not his.
@@ -110,6 +113,9 @@ export class Filter {
     return behind?.toLowerCase() === this.peer
   }
 }
+
+/** No subscriber has as many; what a message names beyond them is hidden like anybody's. */
+const mostIdentities = 64
 
 /**
  * How one identity may be written: `+491701000001`, `tel:+491701000001`, `sip:+491701000001@ims.example` and `491701000001` have
