@@ -53,8 +53,8 @@ if has_pools then
     -- Of what it was granted the others used what money was for: what its buckets hold is not theirs.
     if own_left == 0 then line.rest = min(line.rest, sum_of(left.holds)) end
     -- Where it goes on its own part is decided anew; what another left with it stays in the pool.
-    if line.stale then rest = rest - own_left
-    elseif line.asked ~= '-' then rest = rest - min(own_left, price_of_rest(line)) end
+    line.freed = line.stale and own_left or line.asked ~= '-' and min(own_left, price_of_rest(line)) or 0
+    rest = rest - line.freed
     local function keep(member, money, list)
       local amount = max(0, min(rest, money, left.money, funds.money + funds.credit - funds.held))
       member.money, left.money, funds.held, rest = member.money + amount, left.money - amount, funds.held + amount, rest - amount
@@ -92,7 +92,10 @@ if has_pools then
     local cash = {}
     add_all(cash, heir.cash)
     add_all(cash, s.cash)
-    heir.money, heir.cash = heir.money + s.money, cash
+    -- Less than the price of a unit is the pool's, too.
+    local more = max(0, min(line.freed - s.money - sum_of(s.cash), free_money(funds)))
+    funds.held = funds.held + more
+    heir.money, heir.cash = heir.money + s.money + more, cash
     s.money, s.cash = 0, NONE
     unhold(s)
   end
