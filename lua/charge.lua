@@ -27,7 +27,7 @@ ARGV[6] periods            of the counters that the programs name: `name start e
                            program says, '-': none, or the account's own
 ARGV[7] dry                '' charges. 'dry' decides the same and writes nothing; JSON {"account":{},"session":{}} does so on these fields instead of the store's
 then one a line, in rows:  key, used units (one number, or `unsplit,before,after,indeterminate` of a tariff switch), asked units (a number, '*' without bound, '-'
-                           nothing), 'threshold' or '-';
+                           nothing, '?' some that it is not sold in), 'threshold' or '-';
                            now <program>             src/rating/program.ts
                            next <time> <program>     when the price changes while a grant could live
                            prev <time> <program>     what applied before the time, for seconds without a grant that reach back
@@ -418,7 +418,7 @@ for _, line in ipairs(lines) do
       line.now = line.old
       if pays(line.now) then hold(line, line.now, line.session.granted) end
     end
-  elseif granting and line.rest > 0 and line.asked ~= '-' and pays(line.now) then
+  elseif granting and line.rest > 0 and line.asked ~= '-' and line.asked ~= '?' and pays(line.now) then
     hold(line, line.now, line.rest)
   end
 end
@@ -436,6 +436,7 @@ for _, line in ipairs(lines) do
     if granting and line.asked == '-' then
       s.ends = 0
       if s.told and restricted_for(program) then line.word = 'waiting' end
+    elseif granting and line.asked == '?' then line.word = 'unrated'
     elseif granting and program.kind == 'deny' then line.word, line.units = 'denied', program.code
     elseif granting and program.kind == 'unrated' then line.word = 'unrated'
     elseif granting and program.kind == 'free' and program.code ~= '0' then line.word, line.units = 'denied', program.code

@@ -51,8 +51,8 @@ export interface ChargeRequest {
 export interface ChargeLine {
   readonly key: string
   readonly used: UsedUnits
-  /** `any`: without bound; undefined: nothing is asked for. */
-  readonly asked: bigint | 'any' | undefined
+  /** `any`: without bound; `unsold`: units that it is not sold in; undefined: nothing is asked for. */
+  readonly asked: bigint | 'any' | 'unsold' | undefined
   readonly threshold: boolean
   /** Text of the charging program that applies now. */
   readonly now: string
@@ -323,11 +323,14 @@ const never = 9_007_199_254_740_991
 const periodText = ({ name, start, end, limit }: CounterPeriod): string =>
   `${name} ${start} ${end === Infinity ? never : end} ${limit === 'default' ? '=' : (limit ?? '-')}`
 
+const askedWord = (asked: ChargeLine['asked']): string =>
+  asked === 'any' ? '*' : asked === 'unsold' ? '?' : asked === undefined ? '-' : String(asked)
+
 function lineText({ key, used, asked, threshold, now, next, prev, life, facts }: ChargeLine): string {
   const { unsplit, before, after, indeterminate } = used
   const split = before !== 0n || after !== 0n || indeterminate !== 0n
   const amount = split ? `${unsplit},${before},${after},${indeterminate}` : String(unsplit)
-  let text = `${key} ${amount} ${asked === 'any' ? '*' : (asked ?? '-')} ${threshold ? 'threshold' : '-'}\nnow ${now}`
+  let text = `${key} ${amount} ${askedWord(asked)} ${threshold ? 'threshold' : '-'}\nnow ${now}`
   if (next) text += `\nnext ${next.at} ${next.program}`
   if (prev) text += `\nprev ${prev.at} ${prev.program}`
   if (life !== undefined) text += `\nlife ${life}`

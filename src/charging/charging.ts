@@ -10,6 +10,7 @@ import type { Identity } from '../balance/types.js'
 import type { Clock } from '../clock.js'
 import type { ChargingConfig, PeerProfile } from '../config/config.js'
 import type { Catalog, Service } from '../rating/catalog.js'
+import { currencyNumber } from '../currency.js'
 import { contextKey, findService } from '../rating/match.js'
 import type { Program } from '../rating/program.js'
 import { unitTypes, type Micros, type Millis, type UnitType } from '../units.js'
@@ -414,7 +415,7 @@ export class ChargingFunction {
     for (const [i, line] of request.lines.entries()) {
       const { used, requested } = line
       content += `|${line.key} ${usedText(used)} ${requested === undefined ? '-' : amounts(requested)} ${line.threshold}`
-      noted += notedUnits(line, prepared.programs[i]!)
+      noted += notedUnits(line, prepared.programs[i]!, profile.currency)
     }
     const outcome = await balance.charge({
       type: request.type === 'initial' ? 'I' : request.type === 'update' ? 'U' : 'T',
@@ -558,12 +559,14 @@ const usedText = ({ octets, seconds, events, money }: UsedAmounts): string =>
 const splitText = (amount: SplitAmount | undefined): string =>
   amount === undefined ? '' : `${amount.unsplit}/${amount.before}/${amount.after}/${amount.indeterminate}`
 
-/** Used units of types that the line is not sold in cost nothing, and the ledger notes them. */
-function notedUnits({ key, used }: LineRequest, program: Program): string {
+/** Used units of types (and money of currencies) that the line is not sold in cost nothing, and the ledger notes them. */
+function notedUnits({ key, used, currency }: LineRequest, program: Program, own: string): string {
+  const foreign = currency !== undefined && currency !== currencyNumber(own)
   let noted = ''
   for (const type of unitTypes) {
     const amount = used[type]
-    if (amount !== undefined && program.unit !== type) noted += `,"${type}":${total(amount)}`
+    if (amount !== undefined && (program.unit !== type || (type === 'money' && foreign)))
+      noted += `,"${type}":${total(amount)}`
   }
   return noted === '' ? '' : `,"noted:${key}":{${noted.slice(1)}}`
 }

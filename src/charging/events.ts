@@ -273,8 +273,9 @@ export class EventCharging {
     const lines = prepared.lines.map((line, i): ChargeLine => {
       const { key, used, threshold, facts } = line
       const program = programs[i]!
-      const text = program === prepared.programs[i] ? line.now : program.text
-      return { key, used, threshold, facts, asked: request.lines[i]!.requested?.[program.unit] ?? 0n, now: text }
+      const unsold = line.asked === 'unsold' && program === prepared.programs[i]
+      const asked = unsold ? 'unsold' : (request.lines[i]!.requested?.[program.unit] ?? 0n)
+      return { key, used, threshold, facts, asked, now: program.text }
     })
     return { lines, programs, named: programs, counters: prepared.counters }
   }
@@ -489,7 +490,8 @@ function atPriceOf(prepared: PreparedLines, i: number, subscriber: string): Debi
   const { now, key, asked } = prepared.lines[i]!
   const { unit, code } = prepared.programs[i]!
   const kind = now.slice(0, now.indexOf(' '))
-  if (kind === 'unrated') return { status: 'refused', how: 'new', lines: [{ line: key, is: 'unrated' }] }
+  if (kind === 'unrated' || asked === 'unsold')
+    return { status: 'refused', how: 'new', lines: [{ line: key, is: 'unrated' }] }
   if (kind === 'deny') return { status: 'refused', how: 'new', lines: [{ line: key, is: 'denied', code }] }
   const priced = pricedBy(now, prepared.counters, subscriber)
   if (kind === 'pay' && priced.rate === '-')

@@ -70,9 +70,12 @@ export function prepareLines(
     lines.push({
       key: line.key,
       used,
-      asked: line.requested === undefined ? undefined : !bounded || asked === undefined || asked === 0n ? 'any' : asked,
+      // RFC 8506 section 8.18: such units cannot be granted. What is reported is by the rule all the same.
+      asked: unservable
+        ? 'unsold'
+        : line.requested && (!bounded || asked === undefined || asked === 0n ? 'any' : asked),
       threshold: line.threshold,
-      now: unservable ? unratedText(program) : program.text,
+      now: program.text,
       next: next && { at: next.at, program: next.program.text },
       prev: prev && { at: prev.at, program: prev.program.text },
       life,
@@ -228,8 +231,3 @@ function rateOverrides({ extras }: Profile): RateOverride[] {
 
 const asksOther = ({ octets, seconds, events, money }: UnitAmounts): boolean =>
   octets !== undefined || seconds !== undefined || events !== undefined || money !== undefined
-
-/** RFC 8506 section 8.18: units that the service is not sold in cannot be granted. Its report is still by the rule. */
-function unratedText({ id, unit, service, rule }: Program): string {
-  return `unrated ${id}x ${unit} ${service} ${rule} 0 0,0,none 0,0,0,0 - - - - - - 5031`
-}

@@ -434,7 +434,7 @@ class EntryWords {
         return `refused by the rule with ${resultCodes[code] ?? code}`
       }
       case 'unrated':
-        return `refused with ${resultCodes['5031']!}`
+        return `refused with ${resultCodes['5031']!}${line.asked === '?' ? ': it is not sold in the units asked for' : ''}`
       default:
         return ''
     }

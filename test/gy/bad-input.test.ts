@@ -670,6 +670,18 @@ table('update', [
     /no legal value/,
   ],
   [
+    'seconds for what is sold by volume, with usage without a grant',
+    mscc(rg(10), rsu(['CC-Time', 60]), used(octets(2n * MiB))),
+    '2001 10:5031',
+    [`${M}Rating-Group=10`],
+    /not sold in these units/,
+    {
+      base: { number: 2 },
+      before: ({ session }) => session.update(1, [{ ratingGroup: 10, reason: 2 }]),
+      moves: { bal: '9.98', res: '0.00', data: 2n * MiB, entries: 1 },
+    },
+  ],
+  [
     'seconds for what is sold by volume',
     mscc(rg(10), rsu(['CC-Time', 60])),
     '2001 10:5031',
