@@ -39,9 +39,10 @@ test: build ## install test tools, then lint, types and all tests; the last line
 conformance: setup ## every requirement of RFC 6733, RFC 8506 and TS 32.299, tested; the table goes to test/conformance.md
 	@npm run --silent conformance
 
-nightly: build ## 100,000 random histories of the balances against their model; HISTORIES and SEED change that
+nightly: build ## 100,000 random histories of the balances against their model, 3,000 of whole sessions; HISTORIES, SESSIONS, SEED change that
 	@HISTORIES=$${HISTORIES:-100000} npx --no-install tap run --timeout=0 test/balance/model.test.ts
 	@RUNS=$${RUNS:-5000} npx --no-install tap run --timeout=0 test/balance/exactness.test.ts
+	@HISTORIES=$${SESSIONS:-3000} npx --no-install tap run --timeout=0 test/scenario/session-fuzz.test.ts
 
 bench: build ## the benchmarks: one JSON line and a short table each
 	@set -e; for file in bench/*.ts; do echo "== $$file"; node --import=tsx "$$file"; done
