@@ -81,11 +81,14 @@ const manners: readonly Manner[] = ['by grants', 'whole', 'anywhere', 'anywhere'
 const tariffs = Object.entries(kinds).map(([kind, name]) => ({ kind, name, path: `${folder}${name}.yaml` }))
 
 /** Of a whole operator each. */
-const examples = readdirSync('config/examples').map(name => ({
-  kind: 'an example catalog',
-  name,
-  path: `config/examples/${name}`,
-}))
+// Beside the catalogs stand scripts for the simulated gateway.
+const examples = readdirSync('config/examples')
+  .filter(name => name !== 'flows')
+  .map(name => ({
+    kind: 'an example catalog',
+    name,
+    path: `config/examples/${name}`,
+  }))
 const shipped = { kind: 'the shipped catalog', name: 'catalog', path: 'config/catalog' }
 
 const only = process.env['TARIFF']

@@ -148,7 +148,8 @@ export async function startScenario(
         clock,
         originHost,
         ...(originStateId === undefined ? {} : { originStateId }),
-        ...(onRequest && { onRequest }),
+        // A test speaks for each of its sessions itself: what is asked of them is agreed to.
+        onRequest: onRequest ?? (() => ({ resultCode: 2002 })),
         originRealm: which === 'flows' ? 'example.net' : 'localdomain',
         destinationRealm: base.diameter.realm,
         trace: (direction, octets) => {
