@@ -150,7 +150,7 @@ local open = state and state.status == 'open'
 if open and event_request then return 'session_open' end
 -- Nearly always a session goes on as it came.
 local same_origin = opened and sub(opened, -#origin - 1) == ' ' .. origin
-if open and request_type ~= 'I' and opened and not same_origin and match(opened, ' (%S+)$') ~= match(origin, ' (%S+)$') then return 'other_service' end
+if state and state.status ~= 'event' and request_type ~= 'I' and not event_request and opened and not same_origin and match(opened, ' (%S+)$') ~= match(origin, ' (%S+)$') then return 'other_service' end
 local marked
 if not state and #KEYS > 5 then
   for i = 5, #KEYS do

@@ -397,6 +397,14 @@ table('update', [
     /no service of the catalog/,
   ],
   [
+    'another service than the session had, which has ended',
+    put('Service-Context-Id', '32260@3gpp.org'),
+    5004,
+    ['Service-Context-Id=32260@3gpp.org'],
+    /of another Service-Context-Id/,
+    { base: { number: 2 }, before: ({ session }) => session.terminate(1) },
+  ],
+  [
     'a session never seen, with usage',
     parts({ sessionId: 'pgw1.example.net;1;never' }),
     5002,
