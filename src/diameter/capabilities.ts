@@ -1,14 +1,13 @@
 /**
  * Capabilities exchange, RFC 6733 section 5.3: what a CER must hold, what it has in common with us, and the CEA.
  */
-import { addressOctets } from './data-formats.js'
 import type { Dictionary } from './dictionary.js'
 import { DiameterError, ResultCode } from './errors.js'
 import type { Header } from './header.js'
 import { FLAG } from './header.js'
 import type { Shape } from './message.js'
 import { readMessage, shape } from './message.js'
-import { plainAddress } from './peer-table.js'
+import { writeApplications, writeNode } from './own-capabilities.js'
 import type { Writer } from './writer.js'
 import { avpOctets } from './writer.js'
 
@@ -36,17 +35,11 @@ export interface OwnCapabilities {
 /** RFC 6733 section 2.4. */
 export const relayApplication = 0xffffffff
 
-const productName = 'ocsd'
 /** Major, minor and patch version as MMmmpp. */
 const firmwareRevision = 100
-/** Vendor-Id of the maker of a node; 0 says nothing. */
-const noVendor = 0
-const vendor3gpp = 10415
 const noInbandSecurity = 0
-/** 0.0.0.0, for a socket that was gone before its CEA. */
-const noAddress = Buffer.from([0, 1, 0, 0, 0, 0])
 
-export class VendorApplication {
+class VendorApplication {
   authApplicationId: number | undefined = undefined
   acctApplicationId: number | undefined = undefined
 }
@@ -65,7 +58,11 @@ export class Cer {
 export type CerShape = Shape<Cer>
 
 export const cerShape = (dictionary: Dictionary): CerShape =>
-  shape(dictionary, 'Capabilities-Exchange-Request', Cer, {
+  capabilitiesShape(dictionary, 'Capabilities-Exchange-Request')
+
+/** CER and CEA say the same of their sender. */
+export const capabilitiesShape = (dictionary: Dictionary, command: string): CerShape =>
+  shape(dictionary, command, Cer, {
     originHost: 'Origin-Host',
     originRealm: 'Origin-Realm',
     productName: 'Product-Name',
@@ -132,9 +129,7 @@ export function writeCea(
   } else {
     writer.u32(268, resultCode)
     writer.ready(own.identityAvps)
-    writer.octets(257, addressOctets(plainAddress(localAddress).replace(/%.*$/, '')) ?? noAddress)
-    writer.u32(266, noVendor)
-    writer.text(269, productName, 0, 0)
+    writeNode(writer, localAddress)
   }
   writer.u32(278, own.originStateId)
   if (refusal) {
@@ -142,8 +137,7 @@ export function writeCea(
     if (refusal.failedAvp) writer.octets(279, refusal.failedAvp)
   }
   if (!protocolError) {
-    writer.u32(265, vendor3gpp)
-    for (const id of own.applications) writer.u32(258, id)
+    writeApplications(writer, own.applications)
     writer.u32(267, firmwareRevision, 0, 0)
   }
   writer.endMessage()

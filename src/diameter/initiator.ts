@@ -2,55 +2,25 @@
  * Capabilities exchange on a connection that we initiate, RFC 6733 section 5.3: the CER that we send, and what a CEA must say.
  */
 import type { PeerConfig } from '../config/config.js'
-import type { Capabilities, OwnCapabilities } from './capabilities.js'
-import { Cer, negotiate, VendorApplication } from './capabilities.js'
-import { addressOctets } from './data-formats.js'
+import type { Capabilities, CerShape, OwnCapabilities } from './capabilities.js'
+import { capabilitiesShape, negotiate } from './capabilities.js'
 import type { Dictionary } from './dictionary.js'
 import { DiameterError, ResultCode } from './errors.js'
-import type { Shape } from './message.js'
-import { readMessage, shape } from './message.js'
-import { plainAddress } from './peer-table.js'
+import { readMessage } from './message.js'
+import { writeApplications, writeNode } from './own-capabilities.js'
 import { dataAt, occurrences } from './routing.js'
 import { avpsOf } from './writer.js'
 
-export class Cea extends Cer {}
-
-export type CeaShape = Shape<Cea>
-
-/** Vendor-Id of the maker of a node; 0 says nothing. */
-const noVendor = 0
-const vendor3gpp = 10415
-/** 0.0.0.0, for a socket that is gone already. */
-const noAddress = Buffer.from([0, 1, 0, 0, 0, 0])
-
-export const ceaShape = (dictionary: Dictionary): CeaShape =>
-  shape(dictionary, 'Capabilities-Exchange-Answer', Cea, {
-    originHost: 'Origin-Host',
-    originRealm: 'Origin-Realm',
-    productName: 'Product-Name',
-    originStateId: 'Origin-State-Id',
-    authApplicationId: 'Auth-Application-Id',
-    acctApplicationId: 'Acct-Application-Id',
-    inbandSecurityId: 'Inband-Security-Id',
-    vendorSpecificApplicationId: [
-      'Vendor-Specific-Application-Id',
-      shape(dictionary, 'Vendor-Specific-Application-Id', VendorApplication, {
-        authApplicationId: 'Auth-Application-Id',
-        acctApplicationId: 'Acct-Application-Id',
-      }),
-    ],
-  })
+export const ceaShape = (dictionary: Dictionary): CerShape =>
+  capabilitiesShape(dictionary, 'Capabilities-Exchange-Answer')
 
 /** The AVPs of our CER. @param localAddress of the connection's own end */
 export const cerAvps = (own: OwnCapabilities, localAddress: string): Buffer =>
   avpsOf(writer => {
     writer.ready(own.identityAvps)
-    writer.octets(257, addressOctets(plainAddress(localAddress).replace(/%.*$/, '')) ?? noAddress)
-    writer.u32(266, noVendor)
-    writer.text(269, 'ocsd', 0, 0)
+    writeNode(writer, localAddress)
     writer.u32(278, own.originStateId)
-    writer.u32(265, vendor3gpp)
-    for (const id of own.applications) writer.u32(258, id)
+    writeApplications(writer, own.applications)
   })
 
 /**
@@ -61,7 +31,7 @@ export const cerAvps = (own: OwnCapabilities, localAddress: string): Buffer =>
  *   says; NO_COMMON_APPLICATION, and whatever else a message can have wrong
  */
 export function readCea(
-  cea: CeaShape,
+  cea: CerShape,
   octets: Buffer,
   limits: { depth: number; avps: number },
   row: PeerConfig,

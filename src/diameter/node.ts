@@ -8,7 +8,6 @@ import type { Admission } from './admission.js'
 import type { Application } from './application.js'
 import type { CerShape, OwnCapabilities } from './capabilities.js'
 import type { Dictionary } from './dictionary.js'
-import type { CeaShape } from './initiator.js'
 import type { Received } from './incoming.js'
 import type { Shape } from './message.js'
 import type { DiameterMetrics } from './metrics.js'
@@ -51,7 +50,7 @@ export class Dpr {
 /** Shapes of the base protocol's own requests. */
 export interface BaseShapes {
   readonly cer: CerShape
-  readonly cea: CeaShape
+  readonly cea: CerShape
   readonly dwr: Shape<Dwr>
   readonly dpr: Shape<Dpr>
 }

@@ -20,6 +20,7 @@ const messagesOf: Readonly<Record<string, readonly string[]>> = {
   'gy/server-initiated.ts': ['RAR', 'ASR'],
   'diameter/capabilities.ts': ['CEA'],
   'diameter/initiator.ts': ['CER'],
+  'diameter/own-capabilities.ts': ['CER', 'CEA'],
   'diameter/server.ts': ['DWR', 'DWA', 'DPR', 'DPA'],
   'diameter/error-answer.ts': ['refusal'],
 }
