@@ -9,17 +9,14 @@ import { accountKey, censusKey, dueKey, endedKey, journalKey, partitionOf, sessi
 import { StoreDefectError, type Store } from './store.js'
 import type { Extras } from './types.js'
 
-export interface ChargeRequest {
-  /** `E`: an event; its lines ask for exactly so many units, which are debited at once, all of them or none. */
-  readonly type: 'I' | 'U' | 'T' | 'E'
+/** What each call of a request says: its name, whose it is, when, from where, and until when it is worked on. */
+export interface RequestHead {
   readonly number: number
   /** What the request asks and reports, hashed: a repeat with other content is told apart. */
   readonly content: string
   readonly sessionId: string
   readonly account: string
   readonly subscriber: string
-  /** Of the profile that the programs were compiled for. */
-  readonly rev: string
   readonly currency: string
   /** Business time of the request, and of the daemon. */
   readonly at: Millis
@@ -35,6 +32,13 @@ export interface ChargeRequest {
   readonly via: string
   /** What a session is of, without spaces: all its requests say the same. */
   readonly service: string
+}
+
+export interface ChargeRequest extends RequestHead {
+  /** `E`: an event; its lines ask for exactly so many units, which are debited at once, all of them or none. */
+  readonly type: 'I' | 'U' | 'T' | 'E'
+  /** Of the profile that the programs were compiled for. */
+  readonly rev: string
   /** Open sessions that the account may have; undefined: any number. */
   readonly mostSessions?: number | undefined
   /** What a session that has ended reports: charged (the default), or only written to the ledger. */

@@ -5,30 +5,11 @@
 import { randomBytes } from 'node:crypto'
 import type { ChargingConfig } from '../config/config.js'
 import type { Millis, UnitType } from '../units.js'
-import { readOutcome, type ChargeOutcome } from './balance.js'
+import { readOutcome, type ChargeOutcome, type RequestHead } from './balance.js'
 import { accountKey, dueKey, journalKey, partitionOf, refundedKey, sessionKey, storeKey } from './keys.js'
 import { StoreDefectError, type Store } from './store.js'
 
-export interface RefundRequest {
-  readonly number: number
-  /** What the request asks, hashed. */
-  readonly content: string
-  readonly sessionId: string
-  readonly account: string
-  readonly subscriber: string
-  readonly currency: string
-  readonly at: Millis
-  readonly now: Millis
-  /** `Date.now()` ms after which nothing is done, and the same moment on the monotonic clock. */
-  readonly deadline: Millis
-  readonly deadlineMonotonic: number
-  /** JSON members for the ledger entry. */
-  readonly cause: string
-  readonly originHost: string
-  readonly originRealm: string
-  readonly via: string
-  /** As of a charge. */
-  readonly service: string
+export interface RefundRequest extends RequestHead {
   readonly lines: readonly RefundLine[]
 }
 

@@ -2,7 +2,15 @@
  * One-time events (IEC; RFC 8506 section 6, 3GPP TS 32.299 section 6.3.3): an event is debited whole or not at all, given back against the
  * debit that it names, or only asked about. All are rated like the lines of a session, and done once, whoever sends them how often.
  */
-import type { Balance, ChargeAnswer, ChargeLine, ChargeRequest, ChargeState, LineOutcome } from '../balance/balance.js'
+import type {
+  Balance,
+  ChargeAnswer,
+  ChargeLine,
+  ChargeRequest,
+  ChargeState,
+  LineOutcome,
+  RequestHead,
+} from '../balance/balance.js'
 import type { Debit, DebitCounter, EventStore, RefundLine, RefundRequest } from '../balance/events.js'
 import type { Identities, Subscriber } from '../balance/identities.js'
 import { hash32 } from '../balance/keys.js'
@@ -189,8 +197,8 @@ export class EventCharging {
   }
 
   private async refund(context: EventContext): Promise<Attempt> {
-    const { store, config, clock, hints, metrics } = this.parts
-    const { request, service, catalog, subscriber, at, deadline } = context
+    const { store, config, hints, metrics } = this.parts
+    const { request, service, catalog, subscriber, deadline } = context
     const { account, number, profile } = subscriber
     const key = await store.signingKey(deadline)
     const lines: RefundLine[] = []
@@ -216,24 +224,7 @@ export class EventCharging {
       const until = reference.at + config.refundWindowMs
       lines.push({ key: line.key, asked: units ?? 'all', terms: noTerms, debit, until })
     }
-    const refund: RefundRequest = {
-      number: request.number,
-      content: contentOf(request),
-      sessionId: request.sessionId,
-      account,
-      subscriber: number,
-      currency: profile.currency,
-      at,
-      now: request.arrival,
-      deadline: Date.now() + deadline - clock.monotonic() - fenceMs,
-      deadlineMonotonic: deadline,
-      cause: causeOf('refund', context),
-      originHost: request.originHost,
-      originRealm: request.originRealm ?? '-',
-      via: request.via ?? request.originHost,
-      service: contextKey(request.serviceContextId),
-      lines,
-    }
+    const refund: RefundRequest = { ...this.head(context, 'refund'), lines }
     const outcome = await store.refund(refund)
     switch (outcome.status) {
       case 'answered': {
@@ -280,29 +271,36 @@ export class EventCharging {
     return { lines, programs, named: programs, counters: prepared.counters }
   }
 
-  private chargeRequest(context: EventContext, prepared: PreparedLines, sessionId: string): ChargeRequest {
-    const { clock, texts } = this.parts
-    const { request, catalog, subscriber, at, deadline } = context
-    const { account, number, profile } = subscriber
-    for (const program of prepared.programs) texts.note(program)
+  private head(context: EventContext, kind: Parameters<typeof causeOf>[0]): RequestHead {
+    const { request, subscriber, at, deadline } = context
     return {
-      type: 'E',
       number: request.number,
       content: contentOf(request),
-      sessionId,
-      account,
-      subscriber: number,
-      rev: profile.rev,
-      currency: profile.currency,
+      sessionId: request.sessionId,
+      account: subscriber.account,
+      subscriber: subscriber.number,
+      currency: subscriber.profile.currency,
       at,
       now: request.arrival,
-      deadline: Date.now() + deadline - clock.monotonic() - fenceMs,
+      deadline: Date.now() + deadline - this.parts.clock.monotonic() - fenceMs,
       deadlineMonotonic: deadline,
-      cause: causeOf('charge', context),
+      cause: causeOf(kind, context),
       originHost: request.originHost,
       originRealm: request.originRealm ?? '-',
       via: request.via ?? request.originHost,
       service: contextKey(request.serviceContextId),
+    }
+  }
+
+  private chargeRequest(context: EventContext, prepared: PreparedLines, sessionId: string): ChargeRequest {
+    const { texts } = this.parts
+    const { catalog, subscriber } = context
+    for (const program of prepared.programs) texts.note(program)
+    return {
+      ...this.head(context, 'charge'),
+      type: 'E',
+      sessionId,
+      rev: subscriber.profile.rev,
       lines: prepared.lines,
       counters: prepared.counters,
       lowBalance: catalog.lowBalance,
