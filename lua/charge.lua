@@ -335,8 +335,6 @@ local function restricted_for(program)
   return match(program.terms, '^%d+,%d+,redirect.*,while=(%d+)') or match(program.terms, '^%d+,%d+,restrict.*,while=(%d+)')
 end
 
-local function pays(term) return term.a.kind == 'pay' or (term.a.kind == 'free' and term.b ~= nil and term.b.kind == 'pay') end
-
 -- Thousandths of units a second that a line uses, measured from report to report where the size of grants follows it. What was measured before counts as
 -- if it had gone on for the target time: neither a moment nor a calm hour misleads. A report without units counts, too: what a session got while it was
 -- busy must not stay held while it is idle. Before it has used anything it says nothing, for as long as the target time.
@@ -412,14 +410,17 @@ repay(book)
 local staying = not late and not barred and request_type ~= 'T'
 local granting = staying and not past
 -- What stands is covered before anything new is held: a grant that a later number decided, the rest of one that met its threshold.
+local function cover(line, count)
+  if line.freed then cover_rest(line, count) else hold(line, line.now, count) end
+end
 for _, line in ipairs(lines) do
   if line.stale then
     if staying and line.session.granted > 0 then
       line.now = line.old
-      if pays(line.now) then hold(line, line.now, line.session.granted) end
+      if pays(line.now) then cover(line, line.session.granted) end
     end
   elseif granting and line.rest > 0 and line.asked ~= '-' and line.asked ~= '?' and pays(line.now) then
-    hold(line, line.now, line.rest)
+    cover(line, line.rest)
   end
 end
 local failed, most_validity = 0, 0

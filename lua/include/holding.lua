@@ -1,5 +1,7 @@
 -- What grants hold, for a script that charges: semantics.md section 7. A part of charge.lua, after taking.
 
+local function pays(term) return term.a.kind == 'pay' or (term.a.kind == 'free' and term.b ~= nil and term.b.kind == 'pay') end
+
 -- What up to `count` units would hold: buckets in draw order, then what the rate's next units cost. `from`: of a tariff switch, the side that begins then.
 -- `ahead`: what the line has been granted in this request beyond its runs.
 local function plan(line, program, count, from, ahead)

@@ -1,6 +1,6 @@
 -- Credit pools, RFC 8506 section 5.1.2: what lines hold of money is one credit of them all. A part of charge.lua, after holding.
 
-local report_member, leave_rest
+local report_member, cover_rest, leave_rest
 local has_pools = pooled and open
 
 if has_pools then
@@ -53,7 +53,8 @@ if has_pools then
     -- Of what it was granted the others used what money was for: what its buckets hold is not theirs.
     if own_left == 0 then line.rest = min(line.rest, sum_of(left.holds)) end
     -- Where it goes on its own part is decided anew; what another left with it stays in the pool.
-    line.freed = line.stale and own_left or line.asked ~= '-' and min(own_left, price_of_rest(line)) or 0
+    local goes_on = line.asked ~= '-' and line.asked ~= '?' and pays(line.now)
+    line.freed = line.stale and own_left or goes_on and min(own_left, price_of_rest(line)) or 0
     rest = rest - line.freed
     local function keep(member, money, list)
       local amount = max(0, min(rest, money, left.money, funds.money + funds.credit - funds.held))
@@ -79,6 +80,14 @@ if has_pools then
     end
   end
 
+  -- Holds so many units, and of what was freed for them also what is less than the price of one: that is the pool's, too, and nobody else's.
+  function cover_rest(line, count)
+    local s = line.session
+    hold(line, line.now, count)
+    local more = max(0, min(line.freed - s.money - sum_of(s.cash), free_money(funds)))
+    s.money, funds.held = s.money + more, funds.held + more
+  end
+
   -- A member gets no more: the others may be using what it had left, so one of them holds it on.
   function leave_rest(line)
     local s, heir = line.session, nil
@@ -87,15 +96,12 @@ if has_pools then
     for _, other in ipairs(lines) do if other.word then consider(other.session) end end
     if not heir then return end
     local free = line.free
-    hold(line, line.now, line.rest)
+    cover_rest(line, line.rest)
     line.free = free -- it says of what was asked
     local cash = {}
     add_all(cash, heir.cash)
     add_all(cash, s.cash)
-    -- Less than the price of a unit is the pool's, too.
-    local more = max(0, min(line.freed - s.money - sum_of(s.cash), free_money(funds)))
-    funds.held = funds.held + more
-    heir.money, heir.cash = heir.money + s.money + more, cash
+    heir.money, heir.cash = heir.money + s.money, cash
     s.money, s.cash = 0, NONE
     unhold(s)
   end
