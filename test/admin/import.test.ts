@@ -8,9 +8,9 @@ import { BalanceUnavailableError } from '../../src/balance/store.js'
 import type { Accounts, CreateOutcome, NewAccount, NewSubscriber } from '../../src/balance/types.js'
 import { formatMoney, type Micros } from '../../src/units.js'
 import { startAdmin } from '../support/admin.js'
+import { seed } from '../support/seed.js'
 
 const header = columns.join(',')
-const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
 
 /** In octets of so many at a time, so that characters, quotes and line ends are cut anywhere. */
 async function* cut(text: string | Buffer, size: number): AsyncGenerator<Buffer> {

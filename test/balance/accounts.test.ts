@@ -13,8 +13,8 @@ import { micros, units } from '../../src/units.js'
 import { aProgram, Session } from '../support/charging.js'
 import { anAudit } from '../support/ledger.js'
 import { chargingConfig, partitions, startStore, type TestStore } from '../support/store.js'
+import { seed } from '../support/seed.js'
 
-const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000)
 const day = 86_400_000
 const start = Date.now()
 

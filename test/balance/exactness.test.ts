@@ -17,8 +17,8 @@ import { micros, units } from '../../src/units.js'
 import { aProgram, catalog, ratesOf, type GeneratedProgram, type GeneratedRate } from '../support/generate.js'
 import { costOf, tiersPrice } from '../support/model-price.js'
 import { chargingConfig, openStore, partitions, startStore } from '../support/store.js'
+import { seed } from '../support/seed.js'
 
-const seed = Number(process.env['SEED'] ?? (process.env['CI'] ? 20_261_122 : Date.now() % 2 ** 31))
 const settings = { numRuns: Number(process.env['RUNS'] ?? 200), seed }
 
 const { redis, store, balance, accounts } = await startStore(t)

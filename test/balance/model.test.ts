@@ -34,10 +34,10 @@ import {
 } from '../support/model.js'
 import { priceOfRun } from '../support/model-price.js'
 import { chargingConfig, openStore, partitions, startStore } from '../support/store.js'
+import { seed } from '../support/seed.js'
 
 const histories = Number(process.env['HISTORIES'] ?? 2000)
 // Under CI the same histories each time, so that a red run is about the change; everywhere else new ones.
-const seed = Number(process.env['SEED'] ?? (process.env['CI'] ? 20_261_122 : Date.now() % 2 ** 31))
 /** Histories that are played at the same time, each on a database of its own. */
 const lanes = Math.min(Number(process.env['LANES'] ?? 4), histories)
 

@@ -12,9 +12,9 @@ import { aLine, aProgram } from '../support/charging.js'
 import { aFolder, anAudit } from '../support/ledger.js'
 import { ceilDiv, max } from '../support/model-price.js'
 import { partitions, startStore } from '../support/store.js'
+import { seed } from '../support/seed.js'
 
 const store = await startStore(t)
-const seed = process.env['SEED'] === undefined ? {} : { seed: Number(process.env['SEED']) }
 const runs = Number(process.env['HISTORIES'] ?? 150)
 const minute = 60_000
 
@@ -344,7 +344,7 @@ t.test('whatever members of a pool report, prices are paid, holds are covered an
         }
       },
     ),
-    { numRuns: runs, ...seed, endOnFailure: process.env['SHRINK'] === undefined },
+    { numRuns: runs, seed, endOnFailure: process.env['SHRINK'] === undefined },
   )
   t.same((await anAudit(store.store, aFolder(t))).problems, [])
 })
@@ -410,6 +410,6 @@ t.test('who keeps within the pool owes nothing, whatever others hold meanwhile',
         }
       },
     ),
-    { numRuns: runs, ...seed, endOnFailure: process.env['SHRINK'] === undefined },
+    { numRuns: runs, seed, endOnFailure: process.env['SHRINK'] === undefined },
   )
 })

@@ -8,7 +8,7 @@ import { Framer } from '../../src/diameter/frame.js'
 import { readMessage } from '../../src/diameter/message.js'
 import { decodeTree, encodeTree, readTree, type AvpItem, type AvpTree, type AvpValue } from '../../src/diameter/tree.js'
 import { avpOctets, Writer } from '../../src/diameter/writer.js'
-import { seed } from '../support/damage.js'
+import { seed } from '../support/seed.js'
 import { shapeOfAll } from '../support/shapes.js'
 import { dictionary } from '../support/vectors.js'
 

@@ -1,7 +1,8 @@
 /** Damaged requests over a real socket: each is answered once, as every answer must look, and the connection lives. */
 import t from 'tap'
 import { startServer } from '../support/diameter-server.js'
-import { damaged, randomOf, seed } from '../support/damage.js'
+import { damaged, randomOf } from '../support/damage.js'
+import { seed } from '../support/seed.js'
 import { aCcr, checkEverythingReceived, RawClient } from '../support/raw-client.js'
 import { vector } from '../support/vectors.js'
 

@@ -3,11 +3,11 @@ import { DateTime } from 'luxon'
 import t from 'tap'
 import { endOfPeriod, inForce, localInstant, periodOf, stateAt } from '../../src/rating/calendar.js'
 import type { Calendar, Reset } from '../../src/rating/catalog.js'
+import { seed } from '../support/seed.js'
 
-const seed = process.env['SEED']
 const parameters = (numRuns: number): fc.Parameters<unknown> => ({
   numRuns,
-  ...(seed === undefined ? {} : { seed: Number(seed) }),
+  seed,
 })
 
 const minute = 60_000

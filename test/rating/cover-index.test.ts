@@ -4,8 +4,7 @@ import t from 'tap'
 import type { Conditions, Rule } from '../../src/rating/catalog.js'
 import { CoverIndex, without } from '../../src/rating/cover-index.js'
 import { covers } from '../../src/rating/load-conditions.js'
-
-const seed = process.env['SEED']
+import { seed } from '../support/seed.js'
 
 const someOf = (...values: string[]): fc.Arbitrary<ReadonlySet<string>> =>
   fc.subarray(values, { minLength: 1 }).map(list => new Set(list))
@@ -61,7 +60,7 @@ t.test('the index finds the rules that comparing with each finds', t => {
         )
       },
     ),
-    { numRuns: 2_000, ...(seed === undefined ? {} : { seed: Number(seed) }) },
+    { numRuns: 2_000, seed },
   )
   t.end()
 })

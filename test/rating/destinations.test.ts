@@ -3,9 +3,9 @@ import t from 'tap'
 import type { DestinationRow, Zone } from '../../src/rating/catalog.js'
 import { buildDestinations } from '../../src/rating/destinations.js'
 import { findZone } from '../../src/rating/zones.js'
+import { seed } from '../support/seed.js'
 
-const seed = process.env['SEED']
-const parameters = { numRuns: 2_000, ...(seed === undefined ? {} : { seed: Number(seed) }) }
+const parameters = { numRuns: 2_000, seed }
 
 const rows = (text: string): DestinationRow[] =>
   text.split(' ').map(each => {

@@ -11,6 +11,7 @@ import {
   plainCatalog,
   plainMistakes,
 } from '../support/planted-catalogs.js'
+import { seed } from '../support/seed.js'
 
 const good = plainCatalog
 
@@ -485,7 +486,6 @@ tests:`
 })
 
 t.test('property: whatever stands in a file, there is a catalog or a fault with a place in the text', t => {
-  const seed = process.env['SEED']
   const parts = ['\n', '{', '[]', '&a ', '*a', '- ', ': ', '"', '!!map ', '? ', '\t', '<<: ', 'none', '0', '%', '2026-']
   for (const { good: text, check } of planted) {
     const edit = fc.record({
@@ -505,7 +505,7 @@ t.test('property: whatever stands in a file, there is a catalog or a fault with 
           outcome.faults.every(({ line, column }) => column >= 1 && column <= (lines[line - 1]?.length ?? -1) + 1)
         )
       }),
-      { numRuns: 500, ...(seed === undefined ? {} : { seed: Number(seed) }) },
+      { numRuns: 500, seed },
     )
   }
   t.end()

@@ -18,11 +18,11 @@ import { describeRate } from '../../src/rating/price.js'
 import type { Program } from '../../src/rating/program.js'
 import { RuleIndex } from '../../src/rating/rule-index.js'
 import { micros, type Millis } from '../../src/units.js'
+import { seed } from '../support/seed.js'
 
-const seed = process.env['SEED']
 const parameters = (numRuns: number): fc.Parameters<unknown> => ({
   numRuns,
-  ...(seed === undefined ? {} : { seed: Number(seed) }),
+  seed,
 })
 
 const day = 86_400_000

@@ -15,9 +15,9 @@ import {
   type Standing,
 } from '../../src/rating/price.js'
 import { formatAmount, lineLimit, micros, units, unitTypes, type UnitType } from '../../src/units.js'
+import { seed } from '../support/seed.js'
 
-const seed = process.env['SEED']
-const parameters = { numRuns: 2_000, ...(seed === undefined ? {} : { seed: Number(seed) }) }
+const parameters = { numRuns: 2_000, seed }
 
 const kB = 1_000n
 const MB = 1_000_000n

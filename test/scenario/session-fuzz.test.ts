@@ -29,10 +29,10 @@ import { until } from '../support/ocsd-process.js'
 import { MiB, startScenario, type Scenario, type Subject } from '../support/scenario.js'
 import { noMetrics } from '../support/store.js'
 import { dictionary } from '../support/vectors.js'
+import { seed } from '../support/seed.js'
 
 const histories = Number(process.env['HISTORIES'] ?? 60)
 // Under CI the same histories each time, so that a red run is about the change; everywhere else new ones.
-const seed = Number(process.env['SEED'] ?? (process.env['CI'] ? 20_261_123 : Date.now() % 2 ** 31))
 /** Histories that are played at the same time, and between two looks at the books. */
 const lanes = 4
 const round = 200

@@ -5,9 +5,6 @@
 /** Whole numbers from 0 to below `below`. */
 export type Random = (below: number) => number
 
-/** The seed of this run: `SEED` of the environment, or a new one. Tests print it. */
-export const seed = Number(process.env['SEED'] ?? Date.now() % 2 ** 31)
-
 /** mulberry32. */
 export function randomOf(start: number): Random {
   let state = start >>> 0

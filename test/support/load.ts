@@ -18,6 +18,7 @@ import type { Message } from '../../src/simulator/message.js'
 import { parseMoney } from '../../src/units.js'
 import { until, type OcsdProcess } from './ocsd-process.js'
 import { dictionary } from './vectors.js'
+import { seed } from './seed.js'
 
 /** One request as its gateway knows it. */
 export interface Told {
@@ -55,7 +56,6 @@ export function seeded(seed: number): () => number {
 
 /** Of the environment, else new; printed, so that a failure can be repeated. */
 export function aSeed(t: Test): number {
-  const seed = Number(process.env['SEED'] ?? Math.floor(Math.random() * 1e9))
   t.comment(`SEED=${seed}`)
   return seed
 }
