@@ -8,15 +8,7 @@ import type { Catalog } from '../rating/catalog.js'
 import type { Millis } from '../units.js'
 import { mustBeOfSubscribers, optInCounter, readOverride, timeOf, type OverrideBody } from './overrides.js'
 import { Problem } from './problem.js'
-import {
-  defaultActor,
-  existing,
-  noAccount,
-  ok,
-  type RouteAnswer,
-  type RouteRequest,
-  type RouteServices,
-} from './route.js'
+import { existing, noAccount, ok, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js'
 import type { AdminServices, CatalogView } from './services.js'
 import { viewOfAccount, viewOfOptIns, viewOfOverride } from './views.js'
 
@@ -95,10 +87,10 @@ interface SubscribeBody {
   readonly actor?: string
 }
 
-export async function subscribe({ params, body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+export async function subscribe({ params, body, actor }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const { accounts, clock } = services
   const account = params['id']!
-  const { offer, subscriber = '0', reference, actor = defaultActor } = body as SubscribeBody
+  const { offer, subscriber = '0', reference } = body as SubscribeBody
   for (let tries = 0; tries < mostTries; tries++) {
     const { extras, currency, rev } = await existing(accounts, account)
     const buckets = purchase(offer, { extras, currency }, clock.now(), services)
@@ -141,16 +133,20 @@ export interface AttributesBody {
 export async function setAttributes(
   account: string,
   subscriber: string | undefined,
-  { attributes: changes, actor = defaultActor }: AttributesBody,
+  { attributes: changes }: AttributesBody,
+  actor: string,
   services: RouteServices,
 ): Promise<void> {
   const outcome = await services.accounts.setAttributes({ account, subscriber, changes, actor })
   refused(outcome, account, subscriber, 'attributes')
 }
 
-export async function patchSubscriber({ params, body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+export async function patchSubscriber(
+  { params, body, actor }: RouteRequest,
+  services: RouteServices,
+): Promise<RouteAnswer> {
   const id = params['id']!
-  await setAttributes(id, params['subscriber'], body as AttributesBody, services)
+  await setAttributes(id, params['subscriber'], body as AttributesBody, actor, services)
   return ok(await shown(id, services))
 }
 
@@ -162,23 +158,27 @@ export async function listOverrides({ params }: RouteRequest, services: RouteSer
 const viewsOfOverrides = (overrides: readonly Override[], { tariff, clock }: RouteServices): object[] =>
   overrides.map(override => viewOfOverride(override, tariff(), clock.now()))
 
-export async function addOverride({ params, body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+export async function addOverride(
+  { params, body, actor }: RouteRequest,
+  services: RouteServices,
+): Promise<RouteAnswer> {
   const account = params['id']!
-  const { actor = defaultActor, ...rest } = body as OverrideBody
+  const wanted = body as OverrideBody
   const { currency } = await existing(services.accounts, account)
   const judge = { ...services, currency }
-  const override = readOverride(rest, randomBytes(4).toString('hex'), actor, services.clock.now(), judge)
+  const override = readOverride(wanted, randomBytes(4).toString('hex'), actor, services.clock.now(), judge)
   refused(await services.accounts.addOverride(account, override), account, override.subscriber, 'overrides')
   const [view] = viewsOfOverrides([override], services)
   return { status: 201, body: view! }
 }
 
-export async function removeOverride({ params, query }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+export async function removeOverride(request: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const { params, query, actor } = request
   const [account, id] = [params['id']!, params['override']!]
-  const { reason = '', actor = defaultActor } = query
+  const { reason = '' } = query
   const outcome = await services.accounts.removeOverride({ account, id, reason, actor })
   refused(outcome, account, undefined, 'overrides', id)
-  return listOverrides({ params, query, body: undefined, contentType: '' }, services)
+  return listOverrides(request, services)
 }
 
 export async function listOptIns({ params }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
@@ -198,7 +198,7 @@ interface OptInBody {
 export async function optIn(request: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const account = request.params['id']!
   const body = request.body as OptInBody
-  const { on = true, reason, actor = defaultActor } = body
+  const { on = true, reason } = body
   const until = timeOf('until', body.until, services)
   if (until !== undefined && !on) throw new Problem('invalid-request', 'until: opting out has no end; leave it out')
   if (until !== undefined && until <= services.clock.now()) {
@@ -210,7 +210,7 @@ export async function optIn(request: RouteRequest, services: RouteServices): Pro
     counter.per === 'account'
       ? '0'
       : (body.subscriber ?? onlySubscriber(await existing(services.accounts, account), body.counter))
-  const change = { account, subscriber, counter: body.counter, on, until, reason, actor }
+  const change = { account, subscriber, counter: body.counter, on, until, reason, actor: request.actor }
   refused(await services.accounts.optIn(change), account, subscriber, 'opt-ins')
   return listOptIns(request, services)
 }

@@ -5,6 +5,7 @@
 import type { AddressInfo } from 'node:net'
 import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify'
 import type { Logger } from 'pino'
+import type { Principal } from '../access/roles.js'
 import { BalanceUnavailableError } from '../balance/store.js'
 import type { Clock } from '../clock.js'
 import type { ListenAddress } from '../config/config.js'
@@ -129,6 +130,9 @@ function addRoute(app: FastifyInstance, route: Route, services: RouteServices): 
           query: request.query as RouteRequest['query'],
           body: request.body,
           contentType,
+          headers: request.headers as RouteRequest['headers'],
+          principal: tokenHolder,
+          actor: actorOf(tokenHolder, request),
         },
         services,
       )
@@ -136,6 +140,16 @@ function addRoute(app: FastifyInstance, route: Route, services: RouteServices): 
       return reply.status(answer.status).send(answer.body)
     },
   })
+}
+
+/** Whoever holds the token of the data folder. */
+const tokenHolder: Principal = { id: 'admin-api', kind: 'token', roles: ['admin'] }
+
+function actorOf(principal: Principal, { body, query }: FastifyRequest): string {
+  const named =
+    (body as { readonly actor?: string } | undefined)?.actor ??
+    (query as { readonly actor?: string } | undefined)?.actor
+  return principal.kind === 'token' && named !== undefined ? named : principal.id
 }
 
 const isUnavailable = (error: unknown): boolean => error instanceof BalanceUnavailableError

@@ -4,16 +4,7 @@
  */
 import type { Millis } from '../units.js'
 import { Problem } from './problem.js'
-import {
-  defaultActor,
-  object,
-  ok,
-  text,
-  type Route,
-  type RouteAnswer,
-  type RouteRequest,
-  type RouteServices,
-} from './route.js'
+import { object, ok, text, type Route, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js'
 
 /** What the transport tells of its peers; times are Unix ms. */
 export interface PeersReading {
@@ -182,6 +173,7 @@ export const peerRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/peers',
+    permission: 'peer.read',
     summary: 'The peer table of this daemon: its rows, the connections, who is missing and why, who was refused.',
     answers: { 200: 'Rows, peers and refusals' },
     problems: [],
@@ -190,6 +182,7 @@ export const peerRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/peers/:originHost',
+    permission: 'peer.read',
     summary: 'One peer with all that this daemon knows of it.',
     params,
     answers: { 200: 'The peer' },
@@ -199,6 +192,7 @@ export const peerRoutes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/peers/:originHost/close',
+    permission: 'peer.write',
     summary: 'Say good-bye to a peer: what is in work is answered, then DPR. It may connect again.',
     params,
     body: object([], { actor }),
@@ -209,6 +203,7 @@ export const peerRoutes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/peers/:originHost/call',
+    permission: 'peer.write',
     summary: 'Call a peer now whose row says where, also one that asked not to be called.',
     params,
     body: object([], { actor }),
@@ -218,17 +213,15 @@ export const peerRoutes: readonly Route[] = [
   },
 ]
 
-function closePeer({ params, body }: RouteRequest, services: RouteServices): RouteAnswer {
+function closePeer({ params, actor: who }: RouteRequest, services: RouteServices): RouteAnswer {
   const peer = existingPeer(services.peers(), params['originHost']!)
-  const { actor: who = defaultActor } = body as { readonly actor?: string }
   if (!peer.connected || !services.closePeer(peer.originHost, who))
     throw new Problem('not-found', `${peer.originHost} has no connection to this daemon`)
   return ok(peer)
 }
 
-function callPeer({ params, body }: RouteRequest, services: RouteServices): RouteAnswer {
+function callPeer({ params, actor: who }: RouteRequest, services: RouteServices): RouteAnswer {
   const peer = existingPeer(services.peers(), params['originHost']!)
-  const { actor: who = defaultActor } = body as { readonly actor?: string }
   if (!services.callPeer(peer.originHost, who))
     throw new Problem('not-found', `no row of the peer table says where to call ${peer.originHost}`)
   return ok(peer)

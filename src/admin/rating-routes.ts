@@ -5,7 +5,6 @@ import { readIdentity, ruleOf } from './import.js'
 import { Problem } from './problem.js'
 import {
   accountId,
-  defaultActor,
   existing,
   noAccount,
   object,
@@ -58,6 +57,7 @@ export const ratingRoutes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/catalog/reload',
+    permission: 'catalog.publish',
     summary: 'Read the catalog again. A bad one is refused with every fault, and the old one stays.',
     query: object([], {
       reauthorise: text('Ask the gateways of all sessions to report, spread out in time, when the catalog is another', {
@@ -71,6 +71,7 @@ export const ratingRoutes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/catalog/check',
+    permission: 'catalog.write',
     summary:
       'Say what a reload would: faults, failing tests, what accounts hold that the catalog lacks; warnings, prices that jump.',
     body: given({ jump }),
@@ -82,6 +83,7 @@ export const ratingRoutes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/catalog/diff',
+    permission: 'catalog.write',
     summary:
       'Say what a catalog would change against the one in use: by offer and rule, with how many subscriptions have it.',
     body: given(),
@@ -93,6 +95,7 @@ export const ratingRoutes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/rate',
+    permission: 'catalog.read',
     summary:
       'What usage costs, and why: of an account or subscriber, or of an account that is described. Nothing is written.',
     body: object(['service', 'amount'], {
@@ -122,6 +125,7 @@ export const ratingRoutes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/explain',
+    permission: 'ledger.read',
     summary: 'Why something was charged, granted or refused: by session and request number, or by subscriber and time.',
     query: object([], {
       session: text('Session-Id', { minLength: 1, maxLength: 512 }),
@@ -156,12 +160,12 @@ async function diffCatalog({ body }: RouteRequest, { diff }: RouteServices): Pro
   return ok({ ...outcome.diff, text: outcome.text })
 }
 
-async function reloadCatalog({ query }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+async function reloadCatalog({ query, actor }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const { reload, sessionCommands } = services
   const outcome = await reload()
   if (outcome.status !== 'loaded' || query['reauthorise'] === undefined) return answerOf(outcome)
   const accounts = await sessionCommands.all('reauthorise', defaultPace)
-  sessionCommands.audit({ command: 'reauthorise', accounts, catalog: outcome.version, actor: defaultActor })
+  sessionCommands.audit({ command: 'reauthorise', accounts, catalog: outcome.version, actor })
   return ok({ ...outcome, reauthorised: accounts })
 }
 

@@ -1,4 +1,5 @@
 /** What a route of the admin API is, and what several of them need. */
+import type { Permission, Principal } from '../access/roles.js'
 import type { Account, Accounts } from '../balance/types.js'
 import type { Clock } from '../clock.js'
 import { parseMoney, type Micros } from '../units.js'
@@ -14,6 +15,10 @@ export interface Route {
   /** With `:name` for parameters. */
   readonly path: string
   readonly summary: string
+  /** What whoever asks must be allowed. */
+  readonly permission: Permission
+  /** Money moves: the header Idempotency-Key is required, and the same request again gets the first answer. */
+  readonly idempotent?: true
   readonly params?: Schema
   readonly query?: Schema
   readonly body?: Schema
@@ -35,6 +40,11 @@ export interface RouteRequest {
   readonly query: Readonly<Record<string, string | undefined>>
   readonly body: unknown
   readonly contentType: string
+  /** Of the request, names in small letters. */
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly principal: Principal
+  /** Who does it, for ledger and log: the principal, or whom the holder of the data folder's token names. */
+  readonly actor: string
 }
 
 export interface RouteServices extends AdminServices {
@@ -46,9 +56,6 @@ export interface RouteAnswer {
   readonly status: number
   readonly body: object
 }
-
-/** Who did it, in the ledger, when the request does not say: the API has one token. */
-export const defaultActor = 'admin-api'
 
 export const text = (description: string, more: Schema = {}): Schema => ({ type: 'string', description, ...more })
 export const object = (required: readonly string[], properties: Readonly<Record<string, Schema>>): Schema => ({

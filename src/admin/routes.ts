@@ -24,7 +24,6 @@ import { Problem } from './problem.js'
 import { ratingRoutes } from './rating-routes.js'
 import {
   accountId,
-  defaultActor,
   existing,
   moneyOf,
   noAccount,
@@ -75,6 +74,7 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/accounts',
+    permission: 'account.write',
     summary: 'Create an account, with a subscriber and an opening balance if wanted. Changes nothing that exists.',
     body: object(['id', 'currency'], {
       id: accountId,
@@ -97,6 +97,7 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/accounts/:id',
+    permission: 'account.read',
     summary: 'Show an account with all that it has.',
     params: accountParams,
     answers: { 200: 'The account' },
@@ -106,6 +107,7 @@ export const routes: readonly Route[] = [
   {
     method: 'PATCH',
     path: '/v1/accounts/:id',
+    permission: 'account.write',
     summary: 'Set the status of an account (suspended gets 4010, terminated 5030), or attributes; null takes one away.',
     params: accountParams,
     body: object([], {
@@ -120,6 +122,7 @@ export const routes: readonly Route[] = [
   {
     method: 'PATCH',
     path: '/v1/accounts/:id/subscribers/:subscriber',
+    permission: 'account.write',
     summary: 'Set attributes of a subscriber; null takes one away.',
     params: object(['id', 'subscriber'], { id: accountId, subscriber: subscriberNumber }),
     body: object(['attributes'], { attributes: attributes(attributeChange), actor }),
@@ -130,6 +133,7 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/accounts/:id/subscriptions',
+    permission: 'subscription.write',
     summary: 'Buy an offer, once for each reference. Who may buy it and when is checked; its fee is not taken yet.',
     params: accountParams,
     body: object(['offer', 'reference'], { offer: name('offer'), subscriber: subscriberNumber, reference, actor }),
@@ -140,6 +144,7 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/accounts/:id/overrides',
+    permission: 'account.read',
     summary: 'What this account has differently from the catalog.',
     params: accountParams,
     answers: { 200: 'The overrides' },
@@ -149,6 +154,7 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/accounts/:id/overrides',
+    permission: 'account.write',
     summary: 'Give this account another price, rate, amount or life of a grant, or limit, for a time and a reason.',
     params: accountParams,
     body: object(['kind', 'target', 'value', 'reason'], {
@@ -171,6 +177,7 @@ export const routes: readonly Route[] = [
   {
     method: 'DELETE',
     path: '/v1/accounts/:id/overrides/:override',
+    permission: 'account.write',
     summary: 'Take an override away.',
     params: object(['id', 'override'], { id: accountId, override: overrideId }),
     query: object(['reason'], { reason, actor }),
@@ -181,6 +188,7 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/accounts/:id/opt-ins',
+    permission: 'account.read',
     summary: 'Who goes on beyond the limit of a counter.',
     params: accountParams,
     answers: { 200: 'The opt-ins' },
@@ -190,6 +198,7 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/accounts/:id/opt-ins',
+    permission: 'account.write',
     summary: 'Let a subscriber (or the account, as the counter is) go on beyond the limit of a counter, or no longer.',
     params: accountParams,
     body: object(['counter'], {
@@ -207,6 +216,7 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/subscribers/:type/:value',
+    permission: 'account.read',
     summary: 'Find the account of an identity.',
     params: object(['type', 'value'], {
       type: { type: 'string', enum: ['msisdn', 'imsi', 'nai'] },
@@ -219,6 +229,7 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/accounts/:id/recharges',
+    permission: 'recharge.write',
     summary: 'Money in, once for each channel and reference: the same again is answered with the first result.',
     params: accountParams,
     body: object(['amount', 'currency', 'channel', 'reference'], {
@@ -234,6 +245,7 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/sessions',
+    permission: 'session.read',
     summary: 'Open sessions; of one account also those that ended and are still kept.',
     query: object([], { account: accountId, limit: text('1 to 1000, default 100', { pattern: '^\\d{1,4}$' }) }),
     answers: { 200: 'The sessions' },
@@ -243,6 +255,7 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/sessions/release',
+    permission: 'session.write',
     summary: 'End a session from our side: its holds go back, usage reported later is charged late.',
     body: object(['sessionId'], { sessionId }),
     answers: { 200: 'Released' },
@@ -252,6 +265,7 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/import',
+    permission: 'bulk.write',
     summary:
       'Import subscribers from CSV (account,msisdn,imsi,offer,balance,currency) or JSON lines. Safe to run again.',
     stream: [...csvTypes, ...jsonLinesTypes],
@@ -264,6 +278,7 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/catalog',
+    permission: 'catalog.read',
     summary: 'The catalog in use.',
     answers: { 200: 'Version, currency and offers' },
     problems: [],
@@ -274,6 +289,7 @@ export const routes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/audit',
+    permission: 'ledger.read',
     summary: 'Prove every balance from the entries of the ledger.',
     answers: { 200: 'How many accounts and entries, and every violation' },
     problems: [],
@@ -282,6 +298,7 @@ export const routes: readonly Route[] = [
   {
     method: 'GET',
     path: '/v1/status',
+    permission: 'status.read',
     summary: 'What this daemon is and whether it serves.',
     answers: { 200: 'The status' },
     problems: [],
@@ -367,10 +384,10 @@ interface PatchBody {
   readonly actor?: string
 }
 
-async function patchAccount({ params, body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+async function patchAccount({ params, body, actor }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const { accounts } = services
   const id = params['id']!
-  const { status, attributes, actor = defaultActor } = body as PatchBody
+  const { status, attributes } = body as PatchBody
   if (status === undefined && attributes === undefined) {
     throw new Problem('invalid-request', 'body: give status, or attributes')
   }
@@ -378,7 +395,7 @@ async function patchAccount({ params, body }: RouteRequest, services: RouteServi
   if (status !== undefined && account.status === 'terminated' && status !== 'terminated') {
     throw new Problem('account-terminated', `account ${id} is terminated for good`)
   }
-  if (attributes) await setAttributes(id, undefined, { attributes, actor }, services)
+  if (attributes) await setAttributes(id, undefined, { attributes }, actor, services)
   if (status !== undefined && !(await accounts.setStatus(id, status, actor))) throw noAccount(id)
   return ok(await shown(id, services))
 }
@@ -397,7 +414,7 @@ interface RechargeBody {
   readonly reference: string
 }
 
-async function recharge({ params, body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+async function recharge({ params, body, actor }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const account = params['id']!
   const { amount: written, currency, channel, reference } = body as RechargeBody
   const amount = moneyOf(written)
@@ -408,7 +425,7 @@ async function recharge({ params, body }: RouteRequest, services: RouteServices)
     currency,
     channel,
     reference,
-    actor: defaultActor,
+    actor,
   })
   const done = outcome.status === 'credited' || outcome.status === 'repeated'
   services.recharged(channel, done ? outcome.status : 'refused')
@@ -457,9 +474,9 @@ async function listSessions({ query }: RouteRequest, { accounts }: RouteServices
   return ok({ sessions: sessions.map(viewOfSession) })
 }
 
-async function releaseSession({ body }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {
+async function releaseSession({ body, actor }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {
   const { sessionId: id } = body as { readonly sessionId: string }
-  switch (await accounts.release(id, defaultActor)) {
+  switch (await accounts.release(id, actor)) {
     case 'released':
       return ok({ sessionId: id, released: true })
     case 'ended':

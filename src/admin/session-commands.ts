@@ -3,7 +3,7 @@
  * it and what came of it is in the log, and in each session.
  */
 import { Problem } from './problem.js'
-import { accountId, defaultActor, existing, object, ok, text, type Route, type RouteAnswer } from './route.js'
+import { accountId, existing, object, ok, text, type Route, type RouteAnswer } from './route.js'
 import type { RouteRequest, RouteServices } from './route.js'
 
 /** What we ask: `RAR`, `ASR`. */
@@ -38,6 +38,7 @@ const pace = { type: 'integer', description: 'Accounts a second', minimum: 1, ma
 const route = (command: CommandWord, summary: string, all: boolean): Route => ({
   method: 'POST',
   path: `/v1/sessions/${command}`,
+  permission: 'session.write',
   summary,
   body: object([], {
     sessionId,
@@ -67,9 +68,13 @@ interface Body {
   readonly actor?: string
 }
 
-async function ask(command: CommandWord, { body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+async function ask(
+  command: CommandWord,
+  { body, actor: who }: RouteRequest,
+  services: RouteServices,
+): Promise<RouteAnswer> {
   const { sessionCommands, accounts } = services
-  const { sessionId: id, account, all, perSecond = defaultPace, actor: who = defaultActor } = (body ?? {}) as Body
+  const { sessionId: id, account, all, perSecond = defaultPace } = (body ?? {}) as Body
   if ([id, account, all].filter(each => each !== undefined).length !== 1) {
     throw new Problem('invalid-request', `body: give one of sessionId, account${command === 'abort' ? '' : ' and all'}`)
   }

@@ -7,15 +7,7 @@ import type { ShownMessage, TraceOutcome, TraceRequest } from '../trace/service.
 import type { TracedMessage, TraceReader } from '../trace/tracing.js'
 import { BoundedLines } from './bounded-lines.js'
 import { Problem } from './problem.js'
-import {
-  defaultActor,
-  object,
-  text,
-  type Route,
-  type RouteAnswer,
-  type RouteRequest,
-  type RouteServices,
-} from './route.js'
+import { object, text, type Route, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js'
 
 /** A line of the answer. */
 export type TraceLine =
@@ -60,6 +52,7 @@ export const traceRoutes: readonly Route[] = [
   {
     method: 'POST',
     path: '/v1/trace',
+    permission: 'trace',
     summary:
       'Show requests and answers of one subscriber, peer or session as they pass through any daemon on the store. Recorded.',
     body,
@@ -80,9 +73,9 @@ interface TraceBody {
   readonly seconds?: number
 }
 
-async function startTrace({ body }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+async function startTrace({ body, actor }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const { subscriber, peer, session, reason, ...rest } = body as TraceBody
-  const { actor = defaultActor, count = traceDefaults.count, seconds = traceDefaults.seconds } = rest
+  const { count = traceDefaults.count, seconds = traceDefaults.seconds } = rest
   if (subscriber === undefined && peer === undefined && session === undefined)
     throw new Problem('invalid-request', 'name a subscriber, a peer or a session')
   const whom = subscriber === undefined ? undefined : await subscriberOf(subscriber, services)

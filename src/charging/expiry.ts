@@ -34,6 +34,11 @@ export interface ExpiryOptions {
   readonly identities: { keepSilentSession(sessionId: string, keepMs: number): void }
   /** Takes what is for the gateways of open sessions; `stuck`: not now. */
   readonly ask?: (member: string) => Promise<'done' | 'stuck'>
+  /**
+   * What else comes due, by the first word of its member (`renew <account> <subscription>`): does it, once for all daemons, and sees to it
+   * that the member leaves the list or gets its next time. `stuck`: not now, the slow round comes back to it.
+   */
+  readonly jobs?: ReadonlyMap<string, (partition: number, member: string) => Promise<'done' | 'stuck'>>
   readonly keepSilentMs: number
   /** Business time. */
   readonly clock: Clock
@@ -185,6 +190,8 @@ export class Expiry {
   private async expire(partition: number, member: string): Promise<'done' | 'stuck' | 'skew'> {
     const { due, clock, keepSilentMs, identities, metrics } = this.options
     if (askWordOf(member)) return (await this.options.ask?.(member)) ?? 'stuck'
+    const job = this.options.jobs?.get(member.split(' ', 1)[0]!)
+    if (job) return this.runJob(job, partition, member)
     const { kind, id } = readMember(member)
     let reply: Expired
     try {
@@ -225,6 +232,23 @@ export class Expiry {
     }
     this.options.appended?.(partition)
     return 'done'
+  }
+
+  private async runJob(
+    job: (partition: number, member: string) => Promise<'done' | 'stuck'>,
+    partition: number,
+    member: string,
+  ): Promise<'done' | 'stuck'> {
+    try {
+      const done = await job(partition, member)
+      this.options.appended?.(partition)
+      return done
+    } catch (error) {
+      if (!(error instanceof StoreDefectError)) throw error
+      this.options.metrics.defect()
+      this.say('job_defect', 'error', `partition ${partition}: a job that is due cannot be done: ${error.message}`)
+      return 'stuck'
+    }
   }
 
   private failed(error: unknown): void {
