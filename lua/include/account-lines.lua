@@ -11,6 +11,7 @@ subscribers    1 msisdn:491701000001 imsi:262011701000001;2 msisdn:491701000002
 subscriptions  1 payg 1795446694000 1;2 bundle-5gb 1795446694000 2             id, offer, since, subscriber (0: all)
 extras         {"attributes":{"segment":"vip"},"overrides":[...]}              rest of the profile, see src/balance/types.ts
 currency       EUR
+recharges      7 day 1796079600000 portal=2,10000000 bonus welcome=1           how many ever; of that business day by channel: count, micros; by rule: bonuses
 ]]
 
 local function read_funds(line)

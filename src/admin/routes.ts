@@ -36,6 +36,7 @@ import {
   type RouteServices,
   type Schema,
 } from './route.js'
+import { clockRoutes } from './clock-routes.js'
 import { readCsv, readJsonLines } from './rows.js'
 import { sessionCommandRoutes } from './session-commands.js'
 import { traceRoutes } from './trace.js'
@@ -134,6 +135,7 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/v1/accounts/:id/subscriptions',
     permission: 'subscription.write',
+    idempotent: true,
     summary: 'Buy an offer, once for each reference. Who may buy it and when is checked; its fee is not taken yet.',
     params: accountParams,
     body: object(['offer', 'reference'], { offer: name('offer'), subscriber: subscriberNumber, reference, actor }),
@@ -230,6 +232,7 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/v1/accounts/:id/recharges',
     permission: 'recharge.write',
+    idempotent: true,
     summary: 'Money in, once for each channel and reference: the same again is answered with the first result.',
     params: accountParams,
     body: object(['amount', 'currency', 'channel', 'reference'], {
@@ -285,6 +288,7 @@ export const routes: readonly Route[] = [
     work: (_, { catalog }) => ok(catalog()),
   },
   ...sessionCommandRoutes,
+  ...clockRoutes,
   ...ratingRoutes,
   {
     method: 'POST',
@@ -463,6 +467,8 @@ async function recharge({ params, body, actor }: RouteRequest, services: RouteSe
         `${channel} ${reference} credited ${formatMoney(outcome.amount)} to account ${outcome.account}`,
         { account: outcome.account, amount: formatMoney(outcome.amount) },
       )
+    default:
+      throw new Problem('invalid-request', outcome.status)
   }
 }
 

@@ -6,6 +6,7 @@ import type { Clock } from '../clock.js'
 import type { ChargingConfig } from '../config/config.js'
 import type { Micros, Millis, Units } from '../units.js'
 import { readProfile } from './balance.js'
+import { Credits, referenceKeepMs, type CreditOutcome, type RechargeRequest } from './credits.js'
 import { noExtras, overlapping, optInsOf, writeExtras, writeOptIns } from './extras.js'
 import {
   accountKey,
@@ -15,7 +16,6 @@ import {
   journalKey,
   onceKey,
   partitionOf,
-  referenceKey,
   sessionIndexKey,
   sessionKey,
 } from './keys.js'
@@ -33,7 +33,6 @@ import type {
   CommandName,
   CounterValue,
   CreateOutcome,
-  CreditOutcome,
   Extras,
   ExtrasOutcome,
   Identity,
@@ -47,7 +46,6 @@ import type {
   SubscribeOutcome,
 } from './types.js'
 
-const referenceKeepMs = 400 * 24 * 3_600_000
 const partitionsOfOnePipeline = 128
 /** They are part of the profile that each daemon keeps in memory. */
 export const mostOverrides = 50
@@ -59,6 +57,8 @@ const mostMoves = 20
 const askedOnSuspend = { reauthorise: 'reauth-all', abort: 'abort', wait: '' } as const
 
 export class RedisAccounts implements Accounts {
+  private readonly credits: Credits
+
   constructor(
     private readonly store: Store,
     private readonly partitions: number,
@@ -68,7 +68,9 @@ export class RedisAccounts implements Accounts {
     private readonly patienceMs = 5000,
     /** Told of what a script left in the due list for open sessions, like `reauth alice`: it is due at once. */
     private readonly asked: (member: string) => void = () => undefined,
-  ) {}
+  ) {
+    this.credits = new Credits(store, partitions, clock, patienceMs, asked)
+  }
 
   async create(
     account: NewAccount,
@@ -145,59 +147,8 @@ export class RedisAccounts implements Accounts {
     return reply !== 'no_account'
   }
 
-  async recharge(request: {
-    account: string
-    amount: Micros
-    currency: string
-    channel: string
-    reference: string
-    actor: string
-  }): Promise<CreditOutcome> {
-    const { account, amount, currency, channel, reference, actor } = request
-    const deadline = this.deadline()
-    const partition = partitionOf(account, this.partitions)
-    // Claimed first, over all accounts: the same reference with another account or amount never credits anything.
-    const claim = `${account} ${amount} ${currency}`
-    const claimed = await this.store.call('claim', deadline, async redis => {
-      const key = referenceKey(channel, reference)
-      await redis.set(key, claim, 'PX', referenceKeepMs, 'NX')
-      return redis.get(key)
-    })
-    if (claimed !== null && claimed !== claim) {
-      const [owner, paid] = claimed.split(' ')
-      return { status: 'reference_taken', account: owner!, amount: BigInt(paid!) as Micros }
-    }
-    const cause = `"kind":"recharge","channel":${JSON.stringify(channel)},"reference":${JSON.stringify(reference)},"actor":${JSON.stringify(actor)}`
-    const reply = (
-      await this.store.call('credit', deadline, redis =>
-        redis.credit(
-          accountKey(partition, account),
-          onceKey(partition, `recharge:${channel}:${reference}`),
-          journalKey(partition),
-          dueKey(partition),
-          account,
-          String(amount),
-          currency,
-          String(this.clock.now()),
-          `source:${channel}`,
-          cause,
-          String(referenceKeepMs),
-        ),
-      )
-    ).split(' ')
-    if (reply[0] === 'credited' || reply[0] === 'repeated') {
-      if (reply[4] === 'due') this.asked(`reauth ${account}`)
-      return {
-        status: reply[0],
-        money: BigInt(reply[1]!) as Micros,
-        debt: BigInt(reply[2]!) as Micros,
-        sequence: Number(reply[3]),
-      }
-    }
-    // Refused, so nothing was credited under this reference: it is free again.
-    await this.store.call('claim', deadline, redis => redis.del(referenceKey(channel, reference)))
-    if (reply[0] === 'terminated') return { status: 'account_terminated' }
-    return { status: reply[0] as 'no_account' | 'currency_differs' | 'too_large' }
+  recharge(request: RechargeRequest): Promise<CreditOutcome> {
+    return this.credits.recharge(request)
   }
 
   async subscribe(request: Parameters<Accounts['subscribe']>[0]): Promise<SubscribeOutcome> {
@@ -507,8 +458,12 @@ export class RedisAccounts implements Accounts {
 
 /** An offer as lua/include/granting.lua reads it. */
 function offerWords(offer: string, buckets: readonly NewBucket[]): string[] {
+  return [offer, ...bucketArguments(buckets)]
+}
+
+/** How many buckets, and each of them as lua/include/granting.lua reads it. */
+export function bucketArguments(buckets: readonly NewBucket[]): string[] {
   return [
-    offer,
     String(buckets.length),
     ...buckets.flatMap(bucket => {
       const { name, unit, amount, until, priority } = bucket

@@ -53,6 +53,7 @@ export interface ScriptCommands {
   expireSession(...args: string[]): Promise<string>
   expireBucket(...args: string[]): Promise<string>
   credit(...args: string[]): Promise<string>
+  claimReference(...args: string[]): Promise<string>
   create(...args: string[]): Promise<string>
   // Not `subscribe`: that is ioredis's own.
   buyOffer(...args: string[]): Promise<string>
@@ -61,6 +62,13 @@ export interface ScriptCommands {
   accountExtras(...args: string[]): Promise<string>
   dueTurn(...args: string[]): Promise<string>
   askSession(...args: string[]): Promise<string>
+  voucherBatch(...args: string[]): Promise<string>
+  voucherClaim(...args: string[]): Promise<string>
+  voucherGuess(...args: string[]): Promise<string>
+  note(...args: string[]): Promise<string>
+  keepAnswer(...args: string[]): Promise<string>
+  moveClock(...args: string[]): Promise<string>
+  putDocument(...args: string[]): Promise<string>
 }
 
 export type RedisWithScripts = Redis & ScriptCommands

@@ -3,6 +3,7 @@
  * balance/ is the only code that speaks to Redis; lua/ decides.
  */
 import type { Micros, Millis, UnitType, Units } from '../units.js'
+import type { CreditOutcome, RechargeRequest } from './credits.js'
 
 export type IdentityType = 'msisdn' | 'imsi' | 'nai'
 
@@ -226,17 +227,6 @@ export type CreateOutcome =
   | { readonly status: 'identity_taken'; readonly identity: Identity; readonly account: string }
   | { readonly status: 'currency_differs'; readonly currency: string }
 
-export type CreditOutcome =
-  | {
-      readonly status: 'credited' | 'repeated'
-      readonly money: Micros
-      readonly debt: Micros
-      readonly sequence: number
-    }
-  | { readonly status: 'no_account' | 'currency_differs' | 'too_large' | 'account_terminated' }
-  /** The (channel, reference) belongs to another account or amount. */
-  | { readonly status: 'reference_taken'; readonly account: string; readonly amount: Micros }
-
 export type SubscribeOutcome =
   | { readonly status: 'subscribed' | 'repeated'; readonly subscription: string }
   /** `moved`: the account's profile is no longer the one of `rev`: judge again. */
@@ -276,14 +266,7 @@ export interface Accounts {
   /** Sets the status; entry in the ledger. False when there is no such account. */
   setStatus(id: string, status: AccountStatus, actor: string): Promise<boolean>
   /** Money in, once for each (channel, reference) over all accounts. Repays debt first. */
-  recharge(request: {
-    readonly account: string
-    readonly amount: Micros
-    readonly currency: string
-    readonly channel: string
-    readonly reference: string
-    readonly actor: string
-  }): Promise<CreditOutcome>
+  recharge(request: RechargeRequest): Promise<CreditOutcome>
   /** Gives an account an offer and its buckets, once for each reference. `subscriber` 0: for all of the account. No fee is taken. */
   subscribe(request: {
     readonly account: string

@@ -10,8 +10,10 @@ import {
   censusKey,
   dueKey,
   endedKey,
+  idempotencyKey,
   journalKey,
   onceKey,
+  referenceKey,
   refundedKey,
   sessionKey,
 } from '../../src/balance/keys.js'
@@ -39,6 +41,8 @@ const keys = {
   once: onceKey(3, 'recharge:test:1'),
   census: censusKey(3),
   refunded: refundedKey(3, 'debit'),
+  answer: idempotencyKey('care', 'k-1'),
+  reference: referenceKey('test', '1'),
 }
 type Key = keyof typeof keys
 const program = aProgram({ step: 100n, num: 10n, buckets: ['data'] })
@@ -104,8 +108,21 @@ const refund: Call = {
 
 const credit: Call = {
   script: 'credit',
-  keys: ['account', 'once', 'journal', 'due'],
-  args: ['alice', '5000', 'EUR', String(now), 'source:test', '"kind":"recharge"', '60000'],
+  keys: ['account', 'once', 'journal', 'due', 'census'],
+  args: [
+    ...['alice', '5000', 'EUR', String(now), 'source:test', '"kind":"recharge"', '60000', 'test', '0 2 6000', '', ''],
+    ...['0', '0'],
+  ],
+}
+
+/** The first rule is for first recharges alone, the second brings money and a bucket. */
+const creditWithBonus: Call = {
+  ...credit,
+  args: [
+    ...credit.args.slice(0, -2),
+    ...['1', 'gift', 'octets', '70', '0', '10', '', '2', 'first', '1', '0', '99', '0', 'plus', '0', '1', '500', '1'],
+    ...['extra', 'money', '250', String(now + 60_000), '5', 'paid'],
+  ],
 }
 
 interface Call {
@@ -147,7 +164,7 @@ const cases: readonly Case[] = [
     name: 'credit',
     before: [create()],
     call: credit,
-    answers: [/^credited 1005000 0 2$/, /^repeated 1005000 0 2$/],
+    answers: [/^credited 1005000 0 2 \d+ - 0 -$/, /^repeated 1005000 0 2 \d+ - 0 -$/],
     key: 'KEYS[2] once',
   },
   {
@@ -268,8 +285,46 @@ const cases: readonly Case[] = [
     name: 'credit, with a session open',
     before: [create(), charge('I', 0)],
     call: credit,
-    answers: [/^credited 1005000 0 3 due$/, /^repeated 1005000 0 3$/],
+    answers: [/^credited 1005000 0 3 \d+ - 0 - due$/, /^repeated 1005000 0 3 \d+ - 0 -$/],
     key: 'KEYS[2] once',
+  },
+  {
+    name: 'credit, with buckets and a bonus',
+    before: [create(), { ...credit, keys: ['account', 'refunded', 'journal', 'due', 'census'] }],
+    call: { ...creditWithBonus, args: creditWithBonus.args.with(1, '1000') },
+    answers: [
+      /^credited 1006500 0 3 \d+ plus 500 3-1=gift:octets:70,3-2=extra:money:250$/,
+      /^repeated 1006500 0 3 \d+ plus 500 3-1=gift:octets:70,3-2=extra:money:250$/,
+    ],
+    key: 'KEYS[2] once',
+  },
+  {
+    name: 'claim-reference, claiming',
+    before: [],
+    call: { script: 'claim-reference', keys: ['reference'], args: ['claim', 'alice 5000 EUR', '60000'] },
+    answers: [/^claimed$/, /^claimed$/],
+    key: 'the content',
+  },
+  {
+    name: 'claim-reference, settling',
+    before: [{ script: 'claim-reference', keys: ['reference'], args: ['claim', 'alice 5000 EUR', '60000'] }],
+    call: { script: 'claim-reference', keys: ['reference'], args: ['settle', 'alice 5000 EUR', '60000'] },
+    answers: [/^settled$/, /^settled$/],
+    key: 'the content',
+  },
+  {
+    name: 'keep-answer, claiming',
+    before: [],
+    call: { script: 'keep-answer', keys: ['answer'], args: ['claim', 'print', 'try-1', '', '60000'] },
+    answers: [/^claimed$/, /^claimed$/],
+    key: 'the claimant',
+  },
+  {
+    name: 'keep-answer, answering',
+    before: [{ script: 'keep-answer', keys: ['answer'], args: ['claim', 'print', 'try-1', '', '60000'] }],
+    call: { script: 'keep-answer', keys: ['answer'], args: ['answer', 'print', 'try-1', '{"status":201}', '60000'] },
+    answers: [/^kept$/, /^answered \{"status":201\}$/],
+    key: 'the first answer',
   },
   {
     name: 'refund, with a session open',
@@ -329,6 +384,7 @@ const earlyWrites: Record<string, readonly string[]> = {
   charge: ['XADD', 'HSET'], // the usage of an unknown session is noted: it has no state that could be written
   'expire-session': ['ZREM', 'ZADD'], // `due` is put right
   'expire-bucket': ['ZREM', 'ZADD', 'ZREM'],
+  credit: ['SET'], // a refusal that is to last
 }
 
 const run = ({ script, keys: names, args }: Call): Promise<unknown> =>
@@ -480,6 +536,7 @@ for (const { name, before, call, answers } of cases) {
   t.test(`${name}: without its account nothing is written`, async t => {
     if (call.script === 'create') return t.pass('create makes it')
     if (call.script === 'ask-session') return t.pass('it knows the session only')
+    if (call.script === 'claim-reference') return t.pass('it knows the reference only')
     await setUp(before)
     await redis.del(keys.account, keys.due)
     const untouched = await digest()
