@@ -28,6 +28,41 @@ export const systemClock: Clock = {
   clearTimeout: timer => timer?.cancel(),
 }
 
+/** The machine's clock, put forward: for tests of what months bring. Only its dates move; durations and timers stay real. */
+export class ForwardClock implements Clock {
+  private ahead = 0
+
+  constructor(private readonly machine: Clock) {}
+
+  /** How far its dates are ahead of the machine's, ms. */
+  get offset(): number {
+    return this.ahead
+  }
+
+  /** Never back: an offset below the present one changes nothing. True when the dates moved. */
+  putForward(offset: number): boolean {
+    if (offset <= this.ahead) return false
+    this.ahead = offset
+    return true
+  }
+
+  now(): Millis {
+    return this.machine.now() + this.ahead
+  }
+
+  monotonic(): number {
+    return this.machine.monotonic()
+  }
+
+  setTimeout(fn: () => void, ms: number): Timer {
+    return this.machine.setTimeout(fn, ms)
+  }
+
+  clearTimeout(timer: Timer | undefined): void {
+    this.machine.clearTimeout(timer)
+  }
+}
+
 interface Due {
   readonly at: number
   readonly order: number

@@ -30,6 +30,7 @@ import { Balance } from './balance/balance.js'
 import { EventStore } from './balance/events.js'
 import { DueLists } from './balance/due.js'
 import { Identities } from './balance/identities.js'
+import { RedisKeptAnswers } from './balance/idempotency.js'
 import { Journal } from './balance/journal.js'
 import { partitionOf } from './balance/keys.js'
 import { Leases } from './balance/leases.js'
@@ -39,6 +40,7 @@ import { Needs } from './balance/reauth.js'
 import { Snapshot } from './balance/snapshot.js'
 import { onceForStore, originStateId, OriginStates } from './balance/node-state.js'
 import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
+import { storedAhead, VirtualTime } from './balance/virtual-time.js'
 import type { Accounts } from './balance/types.js'
 import { ChargingFunction, type ChargingHints } from './charging/charging.js'
 import { EventCharging } from './charging/events.js'
@@ -48,7 +50,7 @@ import { OutageCharging } from './charging/outage.js'
 import { QuoteError, Quotes } from './charging/quote.js'
 import { Spool } from './charging/spool.js'
 import { Reauthorisation } from './charging/reauthorisation.js'
-import { systemClock, type Clock } from './clock.js'
+import { ForwardClock, systemClock, type Clock } from './clock.js'
 import type { Config, ListenAddress } from './config/config.js'
 import { formatFault } from './config/yaml.js'
 import { memoryInUse } from './diameter/admission.js'
@@ -134,8 +136,11 @@ export async function startDaemon(options: {
   readonly clock?: Clock
   readonly logDropped?: () => number
 }): Promise<Daemon> {
-  const { config, log, clock = systemClock } = options
-  const started = clock.now()
+  const { config, log, clock: machine = systemClock } = options
+  // Business time, which a test system may put forward; what belongs to the machine and its neighbours goes by `machine`.
+  const forward = config.clock === 'virtual' ? new ForwardClock(machine) : undefined
+  const clock: Clock = forward ?? machine
+  const started = machine.now()
   let catalog = firstCatalog(config, log)
   let emptied = false
   makeDataFolder(config)
@@ -158,7 +163,7 @@ export async function startDaemon(options: {
   metrics.operation.catalog = catalog.version
   metrics.charging.sold(catalog.services.keys())
   metrics.operation.logDropped = options.logDropped
-  const tls = startTls(config, log, clock, counters)
+  const tls = startTls(config, log, machine, counters)
   const readiness = new Readiness()
   readiness.set('starting', 'the daemon is starting')
 
@@ -170,11 +175,11 @@ export async function startDaemon(options: {
     // Two daemons in one folder would share an identity, and so their leases and their ledger's files.
     const lock = refusing('data', () => lockFolder(config.data))
     endings.push(() => lock.release())
-    const embedded = config.store.kind === 'embedded' ? await startEmbedded(config, log, clock) : undefined
+    const embedded = config.store.kind === 'embedded' ? await startEmbedded(config, log, machine) : undefined
     if (embedded) endings.push(() => embedded.stop())
-    const store = await openStore(config, embedded, metrics.store, log, clock, endings)
+    const store = await openStore(config, embedded, metrics.store, log, machine, endings)
     // Bulk reads have a connection of their own, so that no charge waits behind one.
-    const background = await openStore(config, embedded, metrics.store.connection(), log, clock, endings)
+    const background = await openStore(config, embedded, metrics.store.connection(), log, machine, endings)
     metrics.store.restarts = () => embedded?.restarts() ?? 0
     metrics.store.clockSkew = () => (store.offset === undefined ? undefined : store.offset / 1000)
     const { partitions } = config.store
@@ -186,16 +191,16 @@ export async function startDaemon(options: {
     const accounts = new RedisAccounts(store, partitions, config.charging, clock, undefined, member =>
       asking.current?.begin(member),
     )
-    const journal = new Journal(background, partitions, clock)
+    const journal = new Journal(background, partitions, machine)
     const id = daemonId(config)
-    const leases = new Leases({ store: background, partitions, id, clock, log })
+    const leases = new Leases({ store: background, partitions, id, clock: machine, log })
     const writer = new LedgerWriter({
       journal,
       leases,
       directory: config.journal.directory,
       rotateOctets: config.journal.rotateOctets,
       keepMs: config.journal.keepMs,
-      clock,
+      clock: machine,
       log,
       metrics: metrics.ledger,
     })
@@ -282,9 +287,9 @@ export async function startDaemon(options: {
       ...{ config: config.store, address: embedded ? { socket: embedded.socket } : {} },
       ...{ store: background, id, clock, log },
     })
-    const tracing = new Tracing({ daemon: id, host: config.diameter.identity, dictionary, bus: nodes, clock })
+    const tracing = new Tracing({ daemon: id, host: config.diameter.identity, dictionary, bus: nodes, clock: machine })
     const traces = new TraceService({
-      ...{ tracing, log, clock, mask: maskOf(config.log) },
+      ...{ tracing, log, clock: machine, mask: maskOf(config.log) },
       file: join(config.data, 'trace-audit.jsonl'),
       printer: new MessagePrinter(dictionary, currencyCode),
     })
@@ -311,14 +316,16 @@ export async function startDaemon(options: {
           charging: outage,
           metrics: metrics.ccr,
           clock,
+          // Gateways date their requests by real time.
+          believesTimestamps: forward === undefined,
         }),
       ],
       log,
       metrics: counters,
-      clock,
+      clock: machine,
       holdBudgetMs: config.charging.holdBudgetMs,
       memory: memoryInUse,
-      originStateId: await originStateId(store, clock.now(), clock.monotonic() + storePatienceMs),
+      originStateId: await originStateId(store, machine.now(), machine.monotonic() + storePatienceMs),
     })
     server.current = diameter
     counters.load = () => diameter.load
@@ -330,6 +337,14 @@ export async function startDaemon(options: {
       metrics: metrics.asked,
     })
     asking.current = reauthorisation
+    const virtual =
+      forward && new VirtualTime({ store: background, nodes, clock: forward, log, jumped: () => void expiry.round() })
+    endings.push(() => virtual?.stop())
+    await virtual?.start()
+    if (!virtual && (await storedAhead(background)) > 0)
+      throw new StartRefusal([
+        "clock: this store's business time was put forward: start with clock: virtual, or with a new store",
+      ])
     const bucketsOf: BucketsOf = (offer, now, currency) => newBuckets(catalog, offer, now, currency)
 
     const quotes = new Quotes(balance, config.charging, clock)
@@ -425,7 +440,7 @@ export async function startDaemon(options: {
     const proveBalances = async (): Promise<AuditView> => {
       const directories = [config.journal.directory]
       const result = await audit({ directories, journal, snapshot })
-      metrics.ledger.audited(result.problemCount, clock.now())
+      metrics.ledger.audited(result.problemCount, machine.now())
       if (!result.ok)
         log.error(
           { event: 'audit_failed', problems: result.problemCount, first: result.problems[0] },
@@ -498,6 +513,11 @@ export async function startDaemon(options: {
             return diameter.disconnect(originHost)
           },
           status,
+          businessClock: {
+            ahead: () => forward?.offset,
+            move: target => virtual!.move(target),
+            settle: patienceMs => expiry.settle(patienceMs),
+          },
           sessionCommands: {
             one: (command, sessionId) => reauthorisation.ask(sessionId, askedCommands[command][0], askedPatienceMs),
             account: async (command, account) => {
@@ -513,6 +533,7 @@ export async function startDaemon(options: {
             audit: fields => log.info({ event: 'session_command', ...fields }, 'gateways are asked by command'),
           },
           recharged: (channel, result) => metrics.operation.recharge(channel, result),
+          keptAnswers: new RedisKeptAnswers(store, config.admin.idempotencyKeepMs),
         },
       }),
       endings,

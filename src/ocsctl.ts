@@ -6,6 +6,7 @@
 import { randomUUID } from 'node:crypto'
 import { createReadStream, existsSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
+import { createInterface } from 'node:readline/promises'
 import { Readable } from 'node:stream'
 import { Command, CommanderError, Option } from 'commander'
 import type { ImportReport } from './admin/import.js'
@@ -16,7 +17,8 @@ import type { Config } from './config/config.js'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
 import { addCatalogCommands } from './ctl/catalog.js'
-import type { Ctl, Options } from './ctl/command.js'
+import { addClockCommands } from './ctl/clock.js'
+import type { CallOptions, Ctl, Options } from './ctl/command.js'
 import { addPeerCommands } from './ctl/peers.js'
 import { addGatewayCommands } from './ctl/gateway.js'
 import { addRateCommands } from './ctl/rate.js'
@@ -84,6 +86,9 @@ Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
       .addOption(new Option('--config <file>', 'configuration of the daemon').env('OCS_CONFIG'))
       .exitOverride()
 
+  const usage = (message: string): Error => new Usage(message)
+  const ctl: Ctl = { command, keyed, final, confirm, call, stream, download, put, actor, usage }
+
   const show = program.command('show').description('Show an account.').exitOverride()
   command(show, 'account <id>', 'Show an account with its subscribers and buckets.').action(showAccount)
   command(show, 'subscriber <identity>', 'Show the account of a subscriber: an MSISDN, imsi:… or nai:….').action(
@@ -102,12 +107,12 @@ Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
     .option('--attribute <key=value...>', 'attributes of a new account')
     .action(createAccount)
 
-  command(program, 'recharge <account> <amount>', 'Money in, once for each reference.')
+  keyed(command(program, 'recharge <account> <amount>', 'Money in, once for each reference.'))
     .requiredOption('--reference <text>', 'the same reference again credits nothing')
     .option('--channel <name>', 'where the money came from', 'ocsctl')
     .option('--currency <code>', 'currency; the account’s when absent')
     .action(recharge)
-  command(program, 'subscribe <account> <offer>', 'Buy an offer for an account. Its fee is not taken yet.')
+  keyed(command(program, 'subscribe <account> <offer>', 'Buy an offer for an account. Its fee is not taken yet.'))
     .option('--subscriber <number>', 'for one subscriber; for all of the account when absent')
     .option('--reference <text>', 'the same reference again buys nothing; a new one when absent')
     .action(subscribe)
@@ -172,13 +177,13 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
       'ask the gateways of all sessions to report, spread out in time, when it is another catalog',
     )
     .action(reloadCatalog)
-  const ctl: Ctl = { command, call, stream, put, actor, usage: message => new Usage(message) }
   addCatalogCommands(catalog, ctl)
   addRateCommands(program, ctl)
   addPeerCommands(program, ctl)
   addTraceCommand(program, ctl)
   addGatewayCommands(program, ctl)
   addSessionCommands(sessions, ctl)
+  addClockCommands(program, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.').action(audit)
   command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)
   return program
@@ -382,13 +387,9 @@ async function importFile(file: string, options: Options & { readonly format?: '
   const jsonLines =
     options.format === undefined ? /^\.(jsonl|ndjson|json)$/i.test(extname(file)) : options.format === 'jsonl'
   const stream = file === '-' ? process.stdin : createReadStream(file)
-  const report = await call<ImportReport>(
-    options,
-    'POST',
-    '/v1/import',
-    Readable.toWeb(stream),
-    jsonLines ? 'application/x-ndjson' : 'text/csv',
-  )
+  const report = await call<ImportReport>(options, 'POST', '/v1/import', Readable.toWeb(stream), {
+    type: jsonLines ? 'application/x-ndjson' : 'text/csv',
+  })
   put(options, report, () => {
     const lines = report.errors.map(({ line, reason }) => `line ${line}: ${reason}`)
     if (report.stopped) lines.push(`stopped at line ${report.stopped.line}: ${report.stopped.reason}`)
@@ -595,7 +596,7 @@ async function call<T>(
   method: string,
   path: string,
   body?: object,
-  type = 'application/json',
+  { type = 'application/json', headers = {} }: CallOptions = {},
 ): Promise<T> {
   const { url, token } = target(options)
   let response: Response
@@ -603,14 +604,17 @@ async function call<T>(
   try {
     response = await fetch(new URL(path, url), {
       method,
-      headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': type }) },
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body && { 'content-type': type }),
+        ...(method === 'POST' && { 'idempotency-key': options.key ?? randomUUID() }),
+        ...headers,
+      },
       ...(body && { body: body instanceof ReadableStream ? body : JSON.stringify(body), duplex: 'half' }),
     })
     text = await response.text()
   } catch (error) {
-    const cause = (error as Error).cause
-    const why = cause instanceof Error ? cause.message : (error as Error).message
-    throw new Unreachable(`ocsd does not answer at ${url}: ${why || 'no connection'}. Is it running? (make run)`)
+    throw unreachable(url, error)
   }
   let answer: unknown
   try {
@@ -620,6 +624,38 @@ async function call<T>(
   }
   if (!response.ok) throw new Refused(answer as Partial<ProblemDocument>)
   return answer as T
+}
+
+const keyed = (of: Command): Command =>
+  of.option('--key <text>', 'Idempotency-Key: the same command with the same key is done once; a new one when absent')
+
+const final = (of: Command): Command => of.option('--yes', 'do it without asking')
+
+async function confirm({ yes }: Options, question: string): Promise<void> {
+  if (yes) return
+  if (!process.stdin.isTTY) throw new Usage(`${question} Say --yes to do it`)
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  const answer = await terminal.question(`${question} [y/N] `)
+  terminal.close()
+  if (!/^y(es)?$/i.test(answer.trim())) throw new Refused({ detail: 'nothing was done' })
+}
+
+async function* download(options: Options, path: string): AsyncGenerator<string> {
+  const { url, token } = target(options)
+  try {
+    const response = await fetch(new URL(path, url), { headers: { authorization: `Bearer ${token}` } })
+    if (!response.ok) throw new Refused((await response.json()) as Partial<ProblemDocument>)
+    yield* response.body!.pipeThrough(new TextDecoderStream())
+  } catch (error) {
+    if (error instanceof Refused) throw error
+    throw unreachable(url, error)
+  }
+}
+
+function unreachable(url: string, error: unknown): Unreachable {
+  const cause = (error as Error).cause
+  const why = cause instanceof Error ? cause.message : (error as Error).message
+  return new Unreachable(`ocsd does not answer at ${url}: ${why || 'no connection'}. Is it running? (make run)`)
 }
 
 /** JSON lines of an answer as they come. */
@@ -642,9 +678,7 @@ async function* stream(options: Options, path: string, body: object, signal: Abo
   } catch (error) {
     if (signal.aborted) return
     if (error instanceof Refused || error instanceof SyntaxError) throw error
-    const cause = (error as Error).cause
-    const why = cause instanceof Error ? cause.message : (error as Error).message
-    throw new Unreachable(`ocsd does not answer at ${url}: ${why || 'no connection'}. Is it running? (make run)`)
+    throw unreachable(url, error)
   }
 }
 

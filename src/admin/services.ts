@@ -6,7 +6,9 @@ import type { AccountWords, UseWords } from '../inquiry/rate-request.js'
 import type { Catalog } from '../rating/catalog.js'
 import type { CatalogDiff } from '../rating/diff.js'
 import type { Micros, Millis } from '../units.js'
+import type { ClockServices } from './clock-routes.js'
 import type { SessionCommands } from './session-commands.js'
+import type { IdempotencyServices } from './idempotency.js'
 import type { PeerServices } from './peers.js'
 import type { TraceServices } from './trace.js'
 
@@ -20,7 +22,7 @@ export type BucketsOf = (
   currency: string,
 ) => readonly NewBucket[] | { readonly refused: string } | undefined
 
-export interface AdminServices extends PeerServices, TraceServices {
+export interface AdminServices extends IdempotencyServices, ClockServices, PeerServices, TraceServices {
   readonly accounts: Accounts
   readonly newBuckets: BucketsOf
   readonly catalog: () => CatalogView

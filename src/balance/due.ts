@@ -109,8 +109,8 @@ export class DueLists {
   }
 }
 
-/** `session <account> <session id>` or `bucket <account> <bucket>`; a Session-Id may hold anything. */
-export function readMember(member: string): { kind: 'session' | 'bucket'; account: string; id: string } {
-  const [kind, account] = member.split(' ', 2) as ['session' | 'bucket', string]
+/** `session <account> <session id>`, `bucket <account> <bucket>`, or a job's `<word> <account> <id>`; a Session-Id may hold anything. */
+export function readMember(member: string): { kind: string; account: string; id: string } {
+  const [kind, account] = member.split(' ', 2) as [string, string]
   return { kind, account, id: member.slice(kind.length + account.length + 2) }
 }

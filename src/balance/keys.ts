@@ -5,6 +5,8 @@
 import type { Identity } from './types.js'
 
 export const storeKey = 'ocs:store'
+/** How far the business clock of a virtual one is ahead of real time: `<ms> <token of who moved it last>`. */
+export const virtualTimeKey = 'ocs:virtual-time'
 /** zset: Origin-Host of a gateway, by its last Origin-State-Id. */
 export const originStatesKey = 'ocs:origin-states'
 
@@ -25,6 +27,16 @@ export const consumersKey = (partition: number): string => `ocs:{${partition}}:c
 export const leaseKey = (partition: number): string => `ocs:{${partition}}:lease`
 /** Daemons that live: when each was last heard of. */
 export const daemonsKey = 'ocs:daemons'
+
+/** hash: API keys by their id, JSON without the secret. */
+export const apiKeysKey = 'ocs:api-keys'
+/** hash: requests that wait for a second person, by their id, JSON. */
+export const approvalsKey = 'ocs:approvals'
+/** hash: by daemon, number and hash of the last line of its audit log. */
+export const auditHeadsKey = 'ocs:audit-heads'
+
+/** First answer to a request of the admin API, by the principal and the Idempotency-Key that it chose. */
+export const idempotencyKey = (principal: string, key: string): string => `ocs:idempotency:${principal}:${key}`
 
 /** hash: program id → what it means, JSON. */
 export const programsKey = 'ocs:programs'
@@ -50,3 +62,24 @@ export function hash32(text: string, seed = 0x811c9dc5): number {
 
 /** Two hashes side by side: names a session in its partition's marks. */
 export const shortName = (text: string): string => hash32(text).toString(36) + hash32(text, 0x01234567).toString(36)
+
+// Vouchers. All of a batch is in one slot; the codes are spread by their HMAC.
+
+/** zset: batches by their number. Beside it the last number, and the batch of each request for one. */
+export const voucherBatchesKey = 'ocs:voucher-batches'
+export const voucherLastKey = 'ocs:voucher-last'
+export const voucherOnceKey = (key: string): string => `ocs:voucher-once:${key}`
+/** set: ids of the keys that batches of this store were made with. */
+export const voucherKeysKey = 'ocs:voucher-keys'
+/** hash of about 100 codes: part of the HMAC → `<batch>-<serial>`. */
+export const voucherCodesKey = (bucket: number): string => `ocs:voucher:${bucket}`
+export const voucherBatchKey = (batch: string): string => `ocs:{voucher-${batch}}:batch`
+/** hash of 100 serials. */
+export const voucherSerialsKey = (batch: string, serial: number): string =>
+  `ocs:{voucher-${batch}}:serials:${Math.floor(serial / 100)}`
+export const voucherReportKey = (batch: string): string => `ocs:{voucher-${batch}}:report`
+/** A redemption that is over without having claimed. */
+export const voucherBarredKey = (batch: string, redemption: string): string =>
+  `ocs:{voucher-${batch}}:barred:${redemption}`
+/** Who tried wrong codes: `account:<id>`, `principal:<id>`, `outlet:<name>`. */
+export const voucherGuessKey = (who: string): string => `ocs:{voucher-guess}:${who}`

@@ -4,7 +4,7 @@
  * round. The scripts read the deadline again, so any number of sweepers may meet: each thing happens once.
  */
 import type { Logger } from 'pino'
-import { readMember, type DueLists, type Expired } from '../balance/due.js'
+import { readMember, type Due, type DueLists, type Expired } from '../balance/due.js'
 import type { Leases } from '../balance/leases.js'
 import { pieces } from '../balance/pipeline.js'
 import { askWordOf } from '../balance/reauth.js'
@@ -54,10 +54,12 @@ export interface ExpiryOptions {
   readonly horizonMs?: number
 }
 
+const noJobs: ReadonlyMap<string, unknown> = new Map()
 const membersOfOneRead = 64
 const callsAtOnce = 32
 const soonestMs = 10 // things that come due together are swept together
 const logEveryMs = 60_000
+const settleLookMs = 100
 
 export class Expiry {
   /** Of our partitions, found in the slow round; buckets that end within `horizonMs` are counted too. */
@@ -123,6 +125,25 @@ export class Expiry {
     await this.sweep()
   }
 
+  /**
+   * After a jump of business time: waits until nothing of any partition is due, whichever daemon does it.
+   *
+   * @param patienceMs real time
+   * @returns how many things are still due
+   */
+  async settle(patienceMs: number): Promise<number> {
+    const { clock, due, partitions } = this.options
+    const until = clock.monotonic() + patienceMs
+    const all = Array.from({ length: partitions }, (_, partition) => partition)
+    for (;;) {
+      await this.round()
+      const now = clock.now()
+      const waiting = (await due.glance(all, now)).reduce((sum, { count }) => sum + count, 0)
+      if (waiting === 0 || this.stopped || clock.monotonic() >= until) return waiting
+      await new Promise<void>(resolve => clock.setTimeout(resolve, settleLookMs))
+    }
+  }
+
   private inTurn(work: () => Promise<void>): Promise<void> {
     const done = this.queue.then(work).catch((error: unknown) => this.failed(error))
     this.queue = done
@@ -159,14 +180,18 @@ export class Expiry {
 
   private async sweepPartition(partition: number): Promise<void> {
     const { clock } = this.options
-    let stuck = 0 // members at the head that could not be done now
+    const stuck = new Set<string>() // what could not be done now, and is passed over
     for (;;) {
       const now = clock.now()
-      const list = await this.options.due.list(partition, stuck, membersOfOneRead)
+      const list = (await this.options.due.list(partition, 0, membersOfOneRead + stuck.size)).filter(
+        ({ member }) => !stuck.has(member),
+      )
       const due = list.filter(({ at }) => at <= now)
-      for (const some of pieces(due, callsAtOnce)) {
+      for (const some of pieces(inOrder(due, this.options.jobs ?? noJobs), callsAtOnce)) {
         const done = await Promise.all(some.map(({ member }) => this.expire(partition, member)))
-        stuck += done.filter(result => result === 'stuck').length
+        some.forEach(({ member }, i) => {
+          if (done[i] === 'stuck') stuck.add(member)
+        })
         if (done.includes('skew')) {
           this.again(partition)
           return
@@ -176,7 +201,7 @@ export class Expiry {
       if (due.length > 0) continue
       const next = list[0]?.at ?? Infinity
       if (next < this.next[partition]!) this.next[partition] = next
-      if (stuck > 0) this.again(partition)
+      if (stuck.size > 0) this.again(partition)
       return
     }
   }
@@ -193,6 +218,15 @@ export class Expiry {
     const job = this.options.jobs?.get(member.split(' ', 1)[0]!)
     if (job) return this.runJob(job, partition, member)
     const { kind, id } = readMember(member)
+    if (kind !== 'session' && kind !== 'bucket') {
+      // Of a daemon that knows more than we do: it stays for that one.
+      this.say(
+        'job_unknown',
+        'warn',
+        `partition ${partition}: nobody here does what is due: ${member.split(' ', 1)[0]!}`,
+      )
+      return 'stuck'
+    }
     let reply: Expired
     try {
       reply = await due.expire(partition, member, clock.now(), this.options.offset?.() ?? 0, keepSilentMs)
@@ -265,4 +299,23 @@ export class Expiry {
     this.saidAt.set(event, now)
     this.options.log[level]({ event }, text)
   }
+}
+
+/**
+ * Of what is due, in the order of its times, what may be done side by side: a job waits for all of its account that is due before it, and what
+ * is due after it for the job, which may set the same for later (a renewal late by months runs month by month, and what falls between two of
+ * them comes between them).
+ */
+export function inOrder(due: readonly Due[], jobs: ReadonlyMap<string, unknown>): readonly Due[] {
+  const seen = new Set<string>()
+  const closed = new Set<string>()
+  return due.filter(({ member }) => {
+    const [word, account] = member.split(' ', 2) as [string, string]
+    if (closed.has(account)) return false
+    const job = jobs.has(word)
+    if (job) closed.add(account)
+    if (job && seen.has(account)) return false
+    seen.add(account)
+    return true
+  })
 }

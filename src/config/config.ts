@@ -2,6 +2,7 @@
  * The daemon's configuration as the rest of the program sees it: read and checked by `load.ts`, never partial.
  * Durations are milliseconds, sizes are octets. `config/ocs.yaml` explains every key to its operator.
  */
+import type { Micros } from '../units.js'
 
 export interface Config {
   /** Absolute path of the file it came from; relative paths in it start at its folder. */
@@ -17,6 +18,8 @@ export interface Config {
   readonly catalog: string
   /** Absolute path of the folder for what the daemon writes: admin token, ledger, embedded store. */
   readonly data: string
+  /** `virtual`: business time can be put forward, for tests. */
+  readonly clock: 'system' | 'virtual'
 }
 
 export interface ListenAddress {
@@ -214,6 +217,38 @@ export interface JournalConfig {
 export interface AdminConfig extends ListenAddress {
   /** Absolute path of the file with the bearer token, made at first start with mode 600. */
   readonly tokenFile: string
+  /** Requests a second of one API key or subject; 0: no limit; default 100. */
+  readonly ratePerSecond: number
+  /** Failed tries of one address within `windowMs`, after which it waits as long. */
+  readonly lockout: { readonly tries: number; readonly windowMs: number }
+  /** Undefined: no JSON Web Tokens are taken. */
+  readonly oidc: OidcConfig | undefined
+  readonly approval: ApprovalConfig
+  /** The first answer under an Idempotency-Key is kept so long, default 7 days. */
+  readonly idempotencyKeepMs: number
+}
+
+/** An OpenID Connect provider whose tokens open the admin API. */
+export interface OidcConfig {
+  readonly issuer: string
+  readonly audience: string
+  /** Its public keys: an address, or the absolute path of a file. */
+  readonly jwks: { readonly url: string } | { readonly file: string }
+  readonly subjectClaim: string
+  /** A claim, or a path of names with dots between them. */
+  readonly rolesClaim: string
+  /** What the provider calls our roles: its name → ours. Names that are not here are taken as they are. */
+  readonly roles: ReadonlyMap<string, string>
+}
+
+/** What a second person must agree to. */
+export interface ApprovalConfig {
+  /** Publishing or rolling back a catalog. */
+  readonly publish: boolean
+  /** Credits and debits above so much, micros by currency; a currency that is not named needs nobody. */
+  readonly credit: ReadonlyMap<string, Micros>
+  /** After so long a request that nobody agreed to is dropped. */
+  readonly keepMs: number
 }
 
 export interface LogConfig {

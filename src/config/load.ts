@@ -4,8 +4,10 @@
  */
 import { readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { micros, type Micros } from '../units.js'
 import type {
   AdminConfig,
+  ApprovalConfig,
   ChargingConfig,
   Config,
   DiameterConfig,
@@ -14,6 +16,7 @@ import type {
   ListenAddress,
   ListenPoint,
   LogConfig,
+  OidcConfig,
   StoreConfig,
   TlsConfig,
 } from './config.js'
@@ -28,8 +31,10 @@ import {
   readFields,
   readInteger,
   readList,
+  readMoney,
   readParsed,
   readSize,
+  readTable,
   readText,
   type Fault,
   type Value,
@@ -54,6 +59,7 @@ const mebi = 1024 * 1024
 const diameterPort = 3868
 const diameterTlsPort = 5658
 
+const noMoney: Micros = micros(0n)
 const count = { min: 1, max: 1_000_000 }
 const upToADay = { min: 1, max: day }
 const upToAMonth = { min: second, max: 31 * day }
@@ -74,7 +80,7 @@ export function loadConfig(file: string, environment: Environment = process.env)
   return readConfig(file, text, environment)
 }
 
-const topKeys = ['diameter', 'store', 'charging', 'journal', 'admin', 'metrics', 'log', 'catalog', 'data'] as const
+const topKeys = ['diameter', 'store', 'charging', 'journal', 'admin', 'metrics', 'log', 'catalog', 'data', 'clock'] as const
 
 /** Reads a configuration from its text; relative paths start at the folder of `file`. */
 export function readConfig(file: string, text: string, environment: Environment = {}): ConfigOutcome {
@@ -95,6 +101,7 @@ export function readConfig(file: string, text: string, environment: Environment 
     log: readLog(top.log),
     catalog: pathOf(top.catalog, 'catalog', around),
     data,
+    clock: choice(top.clock, ['system', 'virtual']),
   }
   const sorted = faults.sort((a, b) => a.line - b.line || a.column - b.column)
   return sorted.length > 0 ? { faults: sorted } : { config }
@@ -364,11 +371,51 @@ function readJournal(value: Value | undefined, data: string, around: Surrounding
   }
 }
 
+const adminKeys = ['listen', 'tokenFile', 'ratePerSecond', 'lockout', 'oidc', 'approval', 'idempotencyKeep'] as const
+
 function readAdmin(value: Value | undefined, data: string, around: Surroundings): AdminConfig {
-  const fields = group(value, ['listen', 'tokenFile'])
+  const fields = group(value, adminKeys)
+  const lockout = group(fields.lockout, ['tries', 'window'])
   return {
     ...or(fields.listen, readAddress, { host: '127.0.0.1', port: 8_080 }),
     tokenFile: pathOf(fields.tokenFile, resolve(data, 'admin.token'), around),
+    ratePerSecond: integer(fields.ratePerSecond, 100, { min: 0, max: count.max }),
+    lockout: { tries: integer(lockout.tries, 10), windowMs: duration(lockout.window, minute, upToADay) },
+    oidc: fields.oidc && readOidc(fields.oidc, around),
+    approval: readApproval(fields.approval),
+    idempotencyKeepMs: duration(fields.idempotencyKeep, 7 * day, { min: minute, max: 400 * day }),
+  }
+}
+
+function readOidc(value: Value, around: Surroundings): OidcConfig {
+  const required = ['issuer', 'audience', 'jwks'] as const
+  const fields = readFields(value, [...required, 'subject', 'rolesClaim', 'roles'], required)
+  const written = fields.jwks && readText(fields.jwks)
+  const isUrl = written !== undefined && /^https?:/.test(written)
+  if (isUrl && !/^https:|^http:\/\/(localhost|127\.|\[::1\])/.test(written))
+    fault(fields.jwks!, 'admin.oidc.jwks is not https', 'keys that come over http can be exchanged on the way')
+  return {
+    issuer: or(fields.issuer, readText, ''),
+    audience: or(fields.audience, readText, ''),
+    jwks: isUrl ? { url: written } : { file: resolve(around.folder, written ?? '') },
+    subjectClaim: or(fields.subject, readText, 'sub'),
+    rolesClaim: or(fields.rolesClaim, readText, 'roles'),
+    roles: new Map(
+      fields.roles ? readTable(fields.roles).map(({ name, value: role }) => [name, or(role, readText, '')]) : [],
+    ),
+  }
+}
+
+function readApproval(value: Value | undefined): ApprovalConfig {
+  const fields = group(value, ['publish', 'credit', 'keep'])
+  return {
+    publish: or(fields.publish, readBoolean, false),
+    credit: new Map(
+      fields.credit
+        ? readTable(fields.credit).map(({ name, value: most }) => [name, or(most, readMoney, noMoney)])
+        : [],
+    ),
+    keepMs: duration(fields.keep, 7 * day, upToAMonth),
   }
 }
 

@@ -43,6 +43,8 @@ export class CreditControl implements Application {
       readonly charging: Pick<ChargingFunction, 'charge'>
       readonly metrics: CcrMetrics
       readonly clock: Clock
+      /** False where business time is not the gateways': Event-Timestamps say nothing then. Default true. */
+      readonly believesTimestamps?: boolean
     },
   ) {
     const { dictionary, diameter } = parts
@@ -76,6 +78,7 @@ export class CreditControl implements Application {
       for (const oddity of ccr.oddities) metrics.odd(oddity)
       outcome = await charging.charge({
         ...ccr.credit,
+        ...(this.parts.believesTimestamps === false && { eventTime: undefined }),
         via: peer.originHost,
         retransmitted: (header.flags & FLAG.RETRANSMITTED) !== 0,
         arrival: clock.now(),

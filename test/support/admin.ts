@@ -1,10 +1,12 @@
 /** The admin API over real HTTP, with real accounts on a real Redis; what belongs to other rooms is answered by plain functions. */
+import { randomUUID } from 'node:crypto'
 import { pino } from 'pino'
 import type { Test } from 'tap'
 import { startAdminApi } from '../../src/admin/api.js'
 import type { HttpService } from '../../src/admin/http.js'
 import type { PeersReading } from '../../src/admin/peers.js'
 import type { AdminServices } from '../../src/admin/services.js'
+import { RedisKeptAnswers } from '../../src/balance/idempotency.js'
 import type { NewBucket } from '../../src/balance/types.js'
 import { systemClock } from '../../src/clock.js'
 import { localInstant } from '../../src/rating/calendar.js'
@@ -24,6 +26,7 @@ export interface TestAdmin {
   readonly url: string
   readonly store: TestStore
   readonly recharged: string[]
+  /** A POST has an Idempotency-Key of its own, unless `headers` gives another, or '' for none. */
   request(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Reply>
 }
 
@@ -143,6 +146,11 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
     showMessage: () => {
       throw new Error('nothing is traced here')
     },
+    businessClock: {
+      ahead: () => undefined,
+      move: () => Promise.reject(new Error('the clock is real')),
+      settle: () => Promise.resolve(0),
+    },
     sessionCommands: {
       one: () => Promise.resolve({ status: 'asked', result: '2002' }),
       account: () => Promise.resolve(),
@@ -163,6 +171,7 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
       spool: { entries: 0, oldestSeconds: 0, trouble: undefined },
     }),
     recharged: (channel, result) => recharged.push(`${channel} ${result}`),
+    keptAnswers: new RedisKeptAnswers(store.store, 7 * 24 * 3_600_000),
     ...changes,
   }
   const api = await startAdminApi({
@@ -187,6 +196,7 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
         headers: {
           authorization: `Bearer ${token}`,
           ...(body !== undefined && { 'content-type': 'application/json' }),
+          ...(method === 'POST' && { 'idempotency-key': randomUUID() }),
           ...headers,
         },
         ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
