@@ -84,6 +84,8 @@ export interface Principal {
   /** `token`: whoever holds the token of the data folder; may say for whom it acts. */
   readonly kind: 'token' | 'key' | 'jwt'
   readonly roles: readonly Role[]
+  /** The most that one request may credit or debit, decimal text by currency; a currency that is not named: nothing. Absent: no bound. */
+  readonly ceilings?: Readonly<Record<string, string>>
 }
 
 export const mayDo = ({ roles: held }: Principal, permission: Permission): boolean =>
