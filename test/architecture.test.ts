@@ -66,6 +66,7 @@ const packages: Readonly<Record<string, readonly string[]>> = {
   commander: ['ctl', 'ocsctl'],
   fastify: ['admin'],
   ioredis: ['balance'],
+  jose: ['access'],
   luxon: ['rating'],
   pino: ['telemetry'],
   'prom-client': ['telemetry'],
