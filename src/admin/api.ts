@@ -10,9 +10,10 @@ import { BalanceUnavailableError } from '../balance/store.js'
 import type { Clock } from '../clock.js'
 import type { ListenAddress } from '../config/config.js'
 import { cannotListen, httpLimits, type HttpService, withinGrace } from './http.js'
+import { fingerprintOf, once, readIdempotencyKey } from './idempotency.js'
 import { openApiOf } from './openapi.js'
 import { Problem } from './problem.js'
-import type { Route, RouteRequest, RouteServices } from './route.js'
+import type { Route, RouteAnswer, RouteRequest, RouteServices } from './route.js'
 import { catalogOctets } from './rating-routes.js'
 import { routes } from './routes.js'
 import type { AdminServices } from './services.js'
@@ -119,28 +120,42 @@ function addRoute(app: FastifyInstance, route: Route, services: RouteServices): 
       ...(route.query && { querystring: route.query }),
       ...(route.body && { body: route.body }),
     },
+    ...(route.idempotent && {
+      preValidation: (request, _reply, done) => {
+        readIdempotencyKey(request.headers)
+        done()
+      },
+    }),
     handler: async (request, reply) => {
       const contentType = (request.headers['content-type'] ?? '').split(';', 1)[0]!.trim().toLowerCase()
       if (route.stream && !route.stream.includes(contentType)) {
         throw new Problem('unsupported-media-type', `send ${route.stream.join(' or ')}`)
       }
-      const answer = await route.work(
-        {
-          params: request.params as RouteRequest['params'],
-          query: request.query as RouteRequest['query'],
-          body: request.body,
-          contentType,
-          headers: request.headers as RouteRequest['headers'],
-          principal: tokenHolder,
-          actor: actorOf(tokenHolder, request),
-        },
-        services,
-      )
+      const principal = tokenHolder
+      const asked: RouteRequest = {
+        params: request.params as RouteRequest['params'],
+        query: request.query as RouteRequest['query'],
+        body: request.body,
+        contentType,
+        headers: request.headers as RouteRequest['headers'],
+        principal,
+        actor: actorOf(principal, request),
+      }
+      const work = (): Promise<RouteAnswer> | RouteAnswer => route.work(asked, services)
+      const answer = route.idempotent ? await once(services, requestOf(principal, request), work) : await work()
+      if (answer.headers) reply.headers(answer.headers)
       if (route.answerType) reply.type(route.answerType)
       return reply.status(answer.status).send(answer.body)
     },
   })
 }
+
+/** As its Idempotency-Key knows it. */
+const requestOf = ({ id }: Principal, { method, url, body, headers }: FastifyRequest): Parameters<typeof once>[1] => ({
+  principal: id,
+  key: readIdempotencyKey(headers),
+  fingerprint: fingerprintOf(method, url, body),
+})
 
 /** Whoever holds the token of the data folder. */
 const tokenHolder: Principal = { id: 'admin-api', kind: 'token', roles: ['admin'] }

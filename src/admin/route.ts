@@ -55,6 +55,9 @@ export interface RouteServices extends AdminServices {
 export interface RouteAnswer {
   readonly status: number
   readonly body: object
+  readonly headers?: Readonly<Record<string, string>>
+  /** Holds what may stay nowhere, codes of vouchers for example: a repeat under its Idempotency-Key does the work again. */
+  readonly unkept?: true
 }
 
 export const text = (description: string, more: Schema = {}): Schema => ({ type: 'string', description, ...more })

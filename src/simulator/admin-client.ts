@@ -1,6 +1,7 @@
 /**
  * What the demo asks of the admin API: it shows accounts, recharges, and ends sessions that an earlier run left open.
  */
+import { randomUUID } from 'node:crypto'
 import type { Micros } from '../units.js'
 import { parseMoney } from '../units.js'
 
@@ -80,7 +81,11 @@ export class AdminClient {
     try {
       response = await fetch(this.url + path, {
         method,
-        headers: { authorization: `Bearer ${this.token}`, ...(body && { 'content-type': 'application/json' }) },
+        headers: {
+          authorization: `Bearer ${this.token}`,
+          ...(body && { 'content-type': 'application/json' }),
+          ...(method === 'POST' && { 'idempotency-key': randomUUID() }),
+        },
         ...(body && { body: JSON.stringify(body) }),
         signal: AbortSignal.timeout(10_000),
       })

@@ -2,6 +2,7 @@
  * Plays the shipped scripts of the flows against the daemons of a scenario. What an operator does in them goes over the admin API:
  * `ocsctl` without its process.
  */
+import { randomUUID } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -90,6 +91,7 @@ export class ScenarioApi {
       headers: {
         authorization: `Bearer ${readFileSync(this.tokenFile, 'utf8').trim()}`,
         ...(body && { 'content-type': 'application/json' }),
+        'idempotency-key': randomUUID(),
       },
       ...(body && { body: JSON.stringify(body) }),
     })

@@ -3,6 +3,7 @@
  * text on stdout and stderr.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import {
   cpSync,
   mkdirSync,
@@ -197,7 +198,11 @@ export class OcsdProcess {
     const type = typeof body === 'string' ? 'text/csv' : 'application/json'
     const response = await fetch(this.adminUrl + path, {
       method,
-      headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { 'content-type': type }) },
+      headers: {
+        authorization: `Bearer ${token}`,
+        ...(body !== undefined && { 'content-type': type }),
+        ...(method === 'POST' && { 'idempotency-key': randomUUID() }),
+      },
       ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
     })
     return { status: response.status, body: (await response.json()) as HttpReply['body'] }
