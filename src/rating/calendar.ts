@@ -112,9 +112,38 @@ export function periodOf(reset: Reset, timezone: string, activation: Millis, at:
 export const endOfPeriod = (kind: 'day' | 'week' | 'month', timezone: string, at: Millis): Millis =>
   periodOf({ kind }, timezone, at, at).end
 
-function calendarPeriod(kind: 'day' | 'week' | 'month', zone: TimeZone, at: Millis): Period {
+/** What a fee may be paid for. */
+export type CalendarUnit = 'hour' | 'day' | 'week' | 'month' | 'year'
+
+/** The zone's hour, day, week (from Monday), month or year that `at` lies in. */
+export const calendarPeriodAt = (unit: CalendarUnit, timezone: string, at: Millis): Period =>
+  calendarPeriod(unit, zoneOf(timezone), at)
+
+/**
+ * The instant so many units after another, at the same time of the wall clock. Months and years end no later than their last day, counted
+ * from the first instant, so that nothing drifts: one and two months after 31 January are 28 February and 31 March. An hour is 3600 s.
+ */
+export function instantAfter(unit: CalendarUnit, count: number, timezone: string, from: Millis): Millis {
+  if (count === 0) return from
+  if (unit === 'hour') return from + count * hour
+  const zone = zoneOf(timezone)
+  if (unit === 'month' || unit === 'year') return monthsAfter(zone, from, unit === 'year' ? 12 * count : count)
+  return firstInstant(zone, wallAt(zone, from) + count * (unit === 'week' ? 7 : 1) * day)
+}
+
+function calendarPeriod(kind: CalendarUnit, zone: TimeZone, at: Millis): Period {
+  if (kind === 'hour') {
+    // Of a clock that is put forth or back by half an hour, an hour of the wall may be a short one.
+    const { since, until, offset } = segmentAt(zone, at)
+    const start = Math.floor((at + offset) / hour) * hour - offset
+    return { start: Math.max(start, since), end: Math.min(start + hour, until) }
+  }
   const today = dayOf(wallAt(zone, at))
   const date = new Date(today * day)
+  if (kind === 'year') {
+    const [start, end] = [0, 1].map(more => firstInstant(zone, Date.UTC(date.getUTCFullYear() + more, 0)))
+    return { start: start!, end: end! }
+  }
   const [first, next] =
     kind === 'day'
       ? [today, today + 1]
@@ -124,17 +153,19 @@ function calendarPeriod(kind: 'day' | 'week' | 'month', zone: TimeZone, at: Mill
   return { start: firstInstant(zone, first! * day), end: firstInstant(zone, next! * day) }
 }
 
-function anniversaryOf(zone: TimeZone, activation: Millis, at: Millis): Period {
-  const began = new Date(wallAt(zone, activation))
+function monthsAfter(zone: TimeZone, from: Millis, months: number): Millis {
+  const began = new Date(wallAt(zone, from))
   const [year, month, date] = [began.getUTCFullYear(), began.getUTCMonth(), began.getUTCDate()]
-  const boundary = (months: number): Millis => {
-    if (months === 0) return activation
-    const lastDate = new Date(Date.UTC(year, month + months + 1, 0)).getUTCDate()
-    const midnight = Date.UTC(year, month + months, Math.min(date, lastDate))
-    return firstInstant(zone, midnight + (began.getTime() % day))
-  }
+  const lastDate = new Date(Date.UTC(year, month + months + 1, 0)).getUTCDate()
+  const midnight = Date.UTC(year, month + months, Math.min(date, lastDate))
+  return firstInstant(zone, midnight + (began.getTime() % day))
+}
+
+function anniversaryOf(zone: TimeZone, activation: Millis, at: Millis): Period {
+  const boundary = (months: number): Millis => (months === 0 ? activation : monthsAfter(zone, activation, months))
+  const began = new Date(wallAt(zone, activation))
   const now = new Date(wallAt(zone, at))
-  let months = (now.getUTCFullYear() - year) * 12 + now.getUTCMonth() - month
+  let months = (now.getUTCFullYear() - began.getUTCFullYear()) * 12 + now.getUTCMonth() - began.getUTCMonth()
   while (boundary(months) > at) months--
   while (boundary(months + 1) <= at) months++
   return { start: boundary(months), end: boundary(months + 1) }

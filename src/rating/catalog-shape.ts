@@ -6,13 +6,18 @@ import { parseDuration } from '../config/quantity.js'
 import { namePattern, readDecimal, readText } from '../config/yaml.js'
 import { unitTypes } from '../units.js'
 import {
+  alignments,
+  catchUps,
   directions,
   failureHandlings,
   finalUnitActions,
   informWords,
   messageTypes,
+  prorations,
   ratTypes,
+  renewals,
   roundings,
+  type Every,
 } from './catalog.js'
 import { exchangeRatePattern, parseExchangeRate } from './exchange.js'
 import {
@@ -448,9 +453,48 @@ const rateFields = fields(
   { json: { ...amountsByUnit(unitTypes, rateAmounts), ...oneOfKeys(['price', 'tiers', 'percent']) } },
 )
 
+const calendarUnits = ['hour', 'day', 'week', 'month', 'year'] as const
+
+/** A unit of the calendar, or a time. */
+const every: Shape<Every> = {
+  read: value => {
+    const unit = calendarUnits.find(each => each === readText(value))
+    if (unit) return { kind: unit }
+    const ms = upToAYear.read(value)
+    return ms === undefined ? undefined : { kind: 'rolling', every: ms }
+  },
+  json: { anyOf: [{ enum: calendarUnits }, upToAYear.json] },
+}
+
+const ahead = list(duration({ min: second, max: year }))
+
 const feeFields = fields({
-  amount: must(money, 'what the offer costs'),
-  every: may(upToAYear, 'how long it is paid for. Default: once'),
+  amount: must(money, 'what the offer costs: taken with the purchase and at each renewal, from free money only'),
+  every: may(every, 'how long it is paid for: 30d, or hour, day, week, month, year. Default: once'),
+  align: may(
+    choice(alignments),
+    "anchored: periods begin at the purchase's day and time, at the last day of shorter months; calendar: with the hour, day, Monday, 1st. Default: anchored",
+  ),
+  proration: may(
+    choice(prorations),
+    'of a short first period, and when it is changed or cancelled: none: it costs all of it; price: its part, rounded down; price-and-grants: and brings its part, rounded up. Default: none',
+  ),
+  renew: may(choice(renewals), 'auto: by itself; manual: when asked to; none: the subscription ends. Default: auto'),
+  setup: may(money, 'once, with the purchase. Default: 0'),
+  retry: may(
+    ahead,
+    'so long after a renewal failed it is tried again, ascending; each credit tries it, too. Default: [1h, 6h, 1d]',
+  ),
+  grace: may(
+    duration({ min: 0, max: year }),
+    'how long the subscription waits for a renewal that failed before it ends; its buckets end as they would. Default: 3d',
+  ),
+  graceRules: may(boolean, "whether the offer's rules hold while it waits. Default: true"),
+  catchUp: may(
+    choice(catchUps),
+    'of renewals that nobody came to in time, each is made up for, or only the latest. Default: each',
+  ),
+  remind: may(ahead, 'so long before the end of a period an event says so: [3d, 1d]'),
 })
 
 const rolloverFields = fields({
@@ -509,6 +553,7 @@ const grantFields = fields(
     priority: may(order, 'of several buckets the smallest number pays first. Default: 100'),
     paid: may(boolean, 'true: it was bought, and pays after what was given. Default: false'),
     blocker: may(boolean, 'true: while it is valid, nothing behind it pays. Default: false'),
+    remind: may(ahead, 'so long before its end an event says so, while something is left: [3d, 1d]'),
     warn: may(list(shareOrAmount), 'shares used, or amounts left, that leave an event: [80%, 100%]'),
     rollover: may(rolloverFields, 'what is left at its end goes on in another bucket of its name'),
   },
@@ -589,6 +634,90 @@ const offerFields = fields({
   sessions: may(
     integer({ min: 1, max: 1_000_000 }),
     'open sessions that the account may have: more get 5006. Default: any number',
+  ),
+})
+
+/** Hundredths of a percent: 10% is 1000n. */
+const bonusShare = parsed(
+  'a percentage',
+  shareText => {
+    const [, whole = '', fraction = ''] = /^(\d{1,4})(?:\.(\d{1,2}))?%$/.exec(shareText) ?? []
+    const hundredths = BigInt(whole + fraction.padEnd(2, '0'))
+    return whole !== '' && hundredths > 0n && hundredths <= 100_000n ? hundredths : undefined
+  },
+  'write it like 10%, above 0% and up to 1000%',
+  { type: 'string', pattern: /^\d{1,4}(\.\d{1,2})?%$/.source },
+)
+
+const perDayFields = fields({
+  count: may(integer({ min: 1, max: 1_000_000 }), 'so many'),
+  sum: may(money, 'so much money together'),
+})
+
+const channelFields = fields({
+  min: may(money, 'less is refused. Default: any amount'),
+  max: may(money, 'more is refused. Default: any amount'),
+  perDay: may(
+    perDayFields,
+    "the most that one account gets over it in a day of the catalog's time zone. Default: no limit",
+  ),
+})
+
+const bonusIntoFields = fields({
+  bucket: must(name, 'name of the bucket of money, which rules and other grants know it by'),
+  expires: must(
+    either(expiryWord, expiryFields),
+    'its end, as of a grant: 30d, never, a local time or `{ end: month }`',
+  ),
+  starts: may(localTime, 'local date or time before which it is not usable. Default: at once'),
+  for: may(references, 'services that rates may take it for. Default: all'),
+  priority: may(order, 'of several buckets the smallest number pays first. Default: 100'),
+  paid: may(boolean, 'true: it pays after what was given. Default: false'),
+})
+
+const bonusFields = fields(
+  {
+    name: must(name, 'its name in ledger, answers and reports'),
+    channel: may(references, 'channels, one of which it came over. Default: all'),
+    from: may(money, 'amounts of at least so much. Default: all'),
+    below: may(money, 'amounts of less than so much. Default: all'),
+    account: may(attributes, 'attributes of the account, each with one of its values: `{ segment: [vip, staff] }`'),
+    first: may(boolean, "true: for the account's first recharge only. Default: false"),
+    since: may(localTime, 'local date or time from which on it is given. Default: always'),
+    until: may(localTime, 'local date or time from which on it is given no more. Default: never'),
+    most: may(integer({ min: 1, max: 1_000_000 }), 'how often one account gets it. Default: each time'),
+    percent: may(bonusShare, 'of the amount, rounded down to a micro: 10%'),
+    money: may(money, "a fixed amount: '2.00'"),
+    into: may(bonusIntoFields, 'bucket that `percent` or `money` goes into. Default: main'),
+    grant: may(
+      grantFields,
+      'a bucket as offers grant them, instead of money: { bucket: gift, amount: 1GB, for: data, expires: 7d }',
+    ),
+  },
+  { json: oneOfKeys(['percent', 'money', 'grant']) },
+)
+
+const rechargeFields = fields({
+  channels: may(
+    table(channelFields),
+    'where recharges may come from, with their limits; any other is refused. Default: any channel',
+  ),
+  bonuses: may(list(bonusFields), 'what comes on top: the first rule whose conditions all hold'),
+})
+
+const transferFields = fields({
+  min: may(money, 'less is refused. Default: any amount'),
+  max: may(money, 'more is refused. Default: any amount'),
+  fee: may(money, 'what the sender pays for one. Default: 0'),
+  perDay: may(perDayFields, "the most that one account sends in a day of the catalog's time zone. Default: no limit"),
+  allowed: may(
+    list(
+      fields({
+        from: may(attributes, 'attributes of the sender: `{ segment: [consumer] }`. Default: any'),
+        to: may(attributes, 'attributes of the receiver. Default: any'),
+      }),
+    ),
+    'between which accounts; one of these must fit. Default: all',
   ),
 })
 
@@ -702,6 +831,8 @@ const catalogFields = fields({
   counters: may(table(counterFields), 'what was used or charged in a period: for tiers, limits and events'),
   rates: may(table(rateFields), 'prices'),
   offers: may(table(offerFields), 'what a subscriber can have'),
+  recharges: may(rechargeFields, 'channels of recharges and their bonuses; in one file of the catalog'),
+  transfers: may(transferFields, 'money from account to account; in one file of the catalog'),
   tests: may(list(testFields), 'cases that must come out: run by the check and at each load'),
 })
 
@@ -735,3 +866,9 @@ export type UseGroup = Of<typeof useFields>
 export type ExchangeGroup = Of<typeof exchangeFields>
 export type ZoneGroup = Of<typeof zoneFields>
 export type DestinationGroup = Of<typeof destinationFields>
+export type RechargeGroup = Of<typeof rechargeFields>
+export type ChannelGroup = Of<typeof channelFields>
+export type BonusGroup = Of<typeof bonusFields>
+export type BonusIntoGroup = Of<typeof bonusIntoFields>
+export type PerDayGroup = Of<typeof perDayFields>
+export type TransferGroup = Of<typeof transferFields>

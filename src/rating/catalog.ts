@@ -24,6 +24,10 @@ export interface Catalog {
   readonly rates: ReadonlyMap<string, Rate>
   readonly buckets: ReadonlyMap<string, BucketKind>
   readonly offers: ReadonlyMap<string, Offer>
+  /** Undefined: recharges of any channel and amount, without a bonus. */
+  readonly recharges: RechargeRules | undefined
+  /** Undefined: transfers of any amount, between all accounts of one currency. */
+  readonly transfers: TransferRules | undefined
   /** Cases written beside the tariff: run by the check and at each load. */
   readonly tests: readonly TariffTest[]
   /** What match.ts has worked out of this catalog, bounded. */
@@ -198,7 +202,7 @@ export interface Offer {
   readonly name: string
   /** Smaller is asked first. */
   readonly rank: number
-  /** Kept with the offer, not charged yet: buying and renewal do that. */
+  /** Taken when it is bought, and at each renewal. */
   readonly fee: Fee | undefined
   /** Who may buy it, and when: checked at the purchase, not afterwards. */
   readonly eligible: ReadonlyMap<string, ReadonlySet<string>>
@@ -252,10 +256,38 @@ export interface Pool {
   readonly price: Micros
 }
 
+/** How long a fee is paid for: a time, or a unit of the calendar. */
+export type Every =
+  { readonly kind: 'rolling'; readonly every: Millis } | { readonly kind: 'hour' | 'day' | 'week' | 'month' | 'year' }
+
+export const alignments = ['anchored', 'calendar'] as const
+export const prorations = ['none', 'price', 'price-and-grants'] as const
+export type Proration = (typeof prorations)[number]
+export const renewals = ['auto', 'manual', 'none'] as const
+export const catchUps = ['each', 'latest'] as const
+
 export interface Fee {
   readonly amount: Micros
   /** Undefined: once. */
-  readonly every: Millis | undefined
+  readonly every: Every | undefined
+  /** `calendar`: periods are those of the catalog's time zone, so that the first one is short. Only units of the calendar have it. */
+  readonly align: (typeof alignments)[number]
+  /** Of a short first period, and when it is changed or cancelled: whether a part of a period costs, and brings, its part. */
+  readonly proration: Proration
+  /** At the end of a period: the next one is paid for by itself, by hand, or the subscription ends. */
+  readonly renew: (typeof renewals)[number]
+  /** Once, with the purchase. */
+  readonly setup: Micros
+  /** After a renewal that failed it is tried again so long after the first time, ascending. */
+  readonly retry: readonly Millis[]
+  /** How long it waits for its renewal before it ends; 0: not at all. */
+  readonly grace: Millis
+  /** Whether the offer's rules hold while it waits. */
+  readonly graceRules: boolean
+  /** Renewals that nobody came to: each is made up for, or only the one that is in force. */
+  readonly catchUp: (typeof catchUps)[number]
+  /** So long before the end of a period an event says so, descending. */
+  readonly remind: readonly Millis[]
 }
 
 export interface Grant {
@@ -270,6 +302,8 @@ export interface Grant {
   readonly blocker: boolean
   /** Amounts left whose crossing leaves an event, descending. */
   readonly warn: readonly Units[]
+  /** So long before its end an event says so, descending. */
+  readonly remind: readonly Millis[]
   readonly rollover: Rollover | undefined
 }
 
@@ -284,6 +318,8 @@ export interface Life {
     | { readonly kind: 'after'; readonly after: Millis; readonly start: 'grant' | 'use' }
     /** With the calendar's day, week or month that it was granted in. */
     | { readonly kind: 'period'; readonly reset: 'day' | 'week' | 'month'; readonly timezone: string }
+    /** With what the fee of its offer is paid for. */
+    | { readonly kind: 'fee' }
 }
 
 /** At its end, what is free of a bucket goes on in another one when it is at least `min`, up to `max`. */
@@ -361,6 +397,60 @@ export type Effect =
     }
   /** `code` is a Result-Code, 0 for none. */
   | { readonly kind: 'free' | 'deny'; readonly code: number }
+
+/** Money of these is of the catalog's currency. */
+export interface RechargeRules {
+  /** Undefined: any channel. */
+  readonly channels: ReadonlyMap<string, AmountRules> | undefined
+  /** In order: the first that applies is given. */
+  readonly bonuses: readonly BonusRule[]
+}
+
+export interface AmountRules {
+  readonly min: Micros | undefined
+  readonly max: Micros | undefined
+  /** The most of one account in a day. */
+  readonly perDay: { readonly count: number | undefined; readonly sum: Micros | undefined }
+}
+
+export interface BonusRule {
+  readonly name: string
+  /** Undefined: all. */
+  readonly channels: ReadonlySet<string> | undefined
+  /** Amounts in [from, below); undefined: no bound. */
+  readonly from: Micros | undefined
+  readonly below: Micros | undefined
+  /** Attributes of the account: each key has one of the values. */
+  readonly account: ReadonlyMap<string, ReadonlySet<string>>
+  readonly first: boolean
+  /** In force: [since, until), ms. */
+  readonly since: Millis | undefined
+  readonly until: Millis | undefined
+  /** How often one account gets it; undefined: each time. */
+  readonly most: number | undefined
+  readonly gives: BonusGift
+}
+
+/** `hundredths` of a percent of the amount, rounded down; or a fixed amount of money; or a bucket. Money goes `into` a bucket, or main. */
+export type BonusGift =
+  | { readonly kind: 'share'; readonly hundredths: bigint; readonly into: BonusBucket | undefined }
+  | { readonly kind: 'money'; readonly amount: Micros; readonly into: BonusBucket | undefined }
+  | { readonly kind: 'grant'; readonly grant: Grant }
+
+/** What a grant is but for its amount. */
+export type BonusBucket = Pick<Grant, 'bucket' | 'life' | 'priority' | 'paid'>
+
+export interface TransferRules extends AmountRules {
+  /** Paid by the sender. */
+  readonly fee: Micros
+  /** Attributes of sender and receiver, one of which must fit; undefined: all may. */
+  readonly allowed:
+    | readonly {
+        readonly from: ReadonlyMap<string, ReadonlySet<string>>
+        readonly to: ReadonlyMap<string, ReadonlySet<string>>
+      }[]
+    | undefined
+}
 
 /** One case: an account made of offers, what it uses, and what must come out. */
 export interface TariffTest {

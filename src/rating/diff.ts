@@ -11,6 +11,7 @@ import {
   attributesInWords,
   conditionsInWords,
   effectInWords,
+  feeInWords,
   grantInWords,
   instantInWords,
   listed,
@@ -18,7 +19,6 @@ import {
   finalUnitInWords,
   quotaInWords,
   resetInWords,
-  spanInWords,
   yesNo,
 } from './words.js'
 
@@ -392,9 +392,7 @@ function offerChanges(before: Catalog, old: Offer, after: Catalog, now: Offer): 
 
 const offerFields = ({ rank, fee, eligible, sold, finalUnit, pools, sessions }: Offer): Fields => ({
   rank: String(rank),
-  fee: fee
-    ? formatMoney(fee.amount) + (fee.every === undefined ? ' once' : ` every ${spanInWords(fee.every)}`)
-    : 'none',
+  fee: fee ? feeInWords(fee) : 'none',
   eligible: eligible.size === 0 ? 'everybody' : attributesInWords(eligible),
   'sold from': sold.from === undefined ? 'always' : instantInWords(sold.from),
   'sold until': sold.until === undefined ? 'always' : instantInWords(sold.until),

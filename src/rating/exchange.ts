@@ -76,6 +76,9 @@ const asked = (amount: bigint, { rate }: Exchange, unit = 1n): Micros => {
   return (((amount * one + divisor - 1n) / divisor) * unit) as Micros
 }
 
+/** A fee as an account in another currency pays it. */
+export const askedOf = (amount: Micros, exchange: Exchange): Micros => asked(amount, exchange)
+
 /** What an account gets, or is held to: rounded down. */
 const given = <T extends bigint>(amount: T, { rate }: Exchange, unit = 1n): T =>
   (((amount * one) / (rate * unit)) * unit) as T

@@ -3,7 +3,7 @@ import { isIP } from 'node:net'
 import { basename } from 'node:path'
 import { parsePercent } from '../config/quantity.js'
 import { fault, readText, whereIs, type Value } from '../config/yaml.js'
-import { exactLimit, formatAmount, lineLimit, units, type Units, type UnitType } from '../units.js'
+import { exactLimit, formatAmount, lineLimit, units, type Micros, type Units, type UnitType } from '../units.js'
 import type {
   BucketKind,
   BucketUnit,
@@ -233,9 +233,46 @@ export function readOffers(draft: Draft, rows: readonly Row<OfferGroup>[]): Draf
   return offers
 }
 
-function readFee({ is }: FeeGroup): Fee | undefined {
-  return is.amount === undefined ? undefined : { amount: is.amount, every: is.every }
+const hour = 3_600 * second
+const day = 24 * hour
+const defaultRetry = [hour, 6 * hour, day]
+const defaultGrace = 3 * day
+
+/** Keys that say something of renewals only. */
+const renewalKeys = ['align', 'proration', 'renew', 'retry', 'grace', 'graceRules', 'catchUp', 'remind'] as const
+
+function readFee({ here, at, is }: FeeGroup): Fee | undefined {
+  if (is.amount === undefined || (at.every && !is.every)) return undefined
+  const { every, align = 'anchored', renew = 'auto' } = is
+  for (const key of every ? [] : renewalKeys)
+    if (at[key])
+      fault(at[key], `${at[key].path} has no use for a fee that is paid once`, 'remove it, or write `every:`')
+  if (align === 'calendar' && every?.kind === 'rolling')
+    fault(at.align!, `${at.align!.path}: no calendar has such periods`, 'write `every:` hour, day, week, month or year')
+  for (const key of renew === 'auto' ? [] : (['retry', 'catchUp'] as const))
+    if (at[key]) fault(at[key], `${at[key].path} has no use with renew: ${renew}`, 'remove it')
+  for (const key of renew === 'none' ? (['grace', 'graceRules'] as const) : [])
+    if (at[key]) fault(at[key], `${at[key].path} has no use with renew: none`, 'remove it')
+  const grace = is.grace ?? defaultGrace
+  const retry = is.retry?.map(item => item.is) ?? defaultRetry.filter(each => each <= grace)
+  const late = is.retry?.find((item, index) => item.is > grace || item.is <= (retry[index - 1] ?? 0))
+  if (late) {
+    const beyond = late.is > grace
+    const message = `${late.at.path} is ${beyond ? 'after the end of the grace' : 'not after the one before'}`
+    fault(late.at, message, beyond ? 'write a longer `grace`' : 'write them ascending: [1h, 6h, 1d]')
+  }
+  if (is.proration !== undefined && is.proration !== 'none' && renew !== 'none' && is.amount === 0n)
+    fault(at.proration!, `${here.path}: a part of 0 is 0`, 'remove proration')
+  return {
+    ...{ amount: is.amount, every, align, proration: is.proration ?? 'none', renew, setup: is.setup ?? (0n as Micros) },
+    ...{ retry: renew === 'auto' ? retry : [], grace: renew === 'none' ? 0 : grace },
+    ...{ graceRules: is.graceRules ?? true, catchUp: is.catchUp ?? 'each', remind: readAhead(is.remind) },
+  }
 }
+
+/** The longest first. */
+const readAhead = (items: readonly Item<number>[] = []): number[] =>
+  [...new Set(items.map(({ is }) => is))].sort((a, b) => b - a)
 
 function readSold(draft: Draft, group: OfferGroup['is']['sold']): Offer['sold'] {
   const from = instantOf(group?.at.from, group?.is.from, draft.timezone)
@@ -254,7 +291,7 @@ function readQuotas(draft: Draft, rows: readonly Row<QuotaGroup>[]): Map<string,
   return quotas
 }
 
-function readGrant(draft: Draft, { here, at, is }: GrantGroup, fee: FeeGroup | undefined): Grant | undefined {
+export function readGrant(draft: Draft, { here, at, is }: GrantGroup, fee: FeeGroup | undefined): Grant | undefined {
   const bucket = is.bucket
   const before = here.source.faults.length
   const payment = readPayment(draft, { here, at, is })
@@ -287,7 +324,9 @@ function readGrant(draft: Draft, { here, at, is }: GrantGroup, fee: FeeGroup | u
   addBucket(draft, kind, at.bucket)
   if (amount === undefined || !life || here.source.faults.length > before) return undefined
   const { paid = false, blocker = false } = is
-  return { bucket, amount, life, priority, paid, blocker, warn: warnings, rollover }
+  if (is.remind && life.end.kind === 'never')
+    return fault(at.remind!, `${at.remind!.path}: the bucket never ends`, 'remove it, or write when it ends')
+  return { bucket, amount, life, priority, paid, blocker, warn: warnings, remind: readAhead(is.remind), rollover }
 }
 
 /** What a bucket is of, and what it may pay. */
@@ -380,7 +419,7 @@ function convertingPayment(
 }
 
 /** A subscriber may hold buckets of one name from several offers: these must be alike for the rules that use them. */
-function addBucket(draft: Draft, bucket: BucketKind, at: Value): void {
+export function addBucket(draft: Draft, bucket: BucketKind, at: Value): void {
   const { name } = bucket
   const earlier = draft.buckets.items.get(name)
   const place = draft.buckets.places.get(name)
@@ -409,7 +448,14 @@ function addBucket(draft: Draft, bucket: BucketKind, at: Value): void {
     )
 }
 
-function readLife(draft: Draft, { here, at, is }: GrantGroup, fee: FeeGroup | undefined): Life | undefined {
+/** What says how long a bucket lives. */
+interface LivingGroup {
+  readonly here: Value
+  readonly at: Pick<GrantGroup['at'], 'starts' | 'expires'>
+  readonly is: Pick<GrantGroup['is'], 'starts' | 'expires'>
+}
+
+export function readLife(draft: Draft, { here, at, is }: LivingGroup, fee: FeeGroup | undefined): Life | undefined {
   const from = instantOf(at.starts, is.starts, draft.timezone)
   const end = at.expires && is.expires && readEnd(draft, at.expires, is.expires, fee)
   if (end?.kind === 'at' && from !== undefined && end.at <= from)
@@ -428,7 +474,7 @@ function readEnd(draft: Draft, at: Value, expiry: Expiry, fee: FeeGroup | undefi
       const instant = instantOf(at, plain.text, draft.timezone)
       return instant === undefined ? undefined : { kind: 'at', at: instant }
     }
-    if (fee?.is.every !== undefined) return { kind: 'after', after: fee.is.every, start: 'grant' }
+    if (fee?.is.every !== undefined) return { kind: 'fee' }
     if (fee?.at.every) return undefined // told there
     return fault(at, `${at.path} is \`period\`, but the offer has no fee.every`, 'write a duration like 30d')
   }

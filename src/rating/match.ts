@@ -8,6 +8,7 @@ import type { BucketUnit, Catalog, Conditions, Grant, Match, Offer, Rate, Servic
 import { compileProgram, conditionsOf, type Found, type Passed, type Walked } from './compile-program.js'
 import { failing, Named, type Line, type LineFacts } from './conditions.js'
 import { exchangeAt, exchangedGrant, exchangedRate, type Exchange } from './exchange.js'
+import { firstPeriod } from './fee.js'
 import { compileRate } from './price.js'
 import { RuleIndex } from './rule-index.js'
 
@@ -61,6 +62,8 @@ export interface GrantedBucket {
   readonly paid?: boolean | undefined
   readonly blocker?: boolean | undefined
   readonly warn?: readonly Units[] | undefined
+  /** So long before its end an event says so, descending. */
+  readonly remind?: readonly Millis[] | undefined
   readonly rollover?:
     { readonly min: Units; readonly max: Units; readonly lifeMs: Millis; readonly priority: number } | undefined
 }
@@ -427,6 +430,8 @@ function pricedRate({ priced }: Ready, { id, terms }: Rate, price: Micros): Rate
 /**
  * The buckets that somebody gets with an offer who gets it `now`. Undefined: no such offer. Money is converted for an account in
  * another currency; `refused` says why it cannot be.
+ *
+ * @param periodEnd of what the fee is paid for; absent: that of a purchase `now`
  */
 export function newBuckets(catalog: Catalog, offer: string, now: Millis): GrantedBucket[] | undefined
 export function newBuckets(
@@ -434,43 +439,56 @@ export function newBuckets(
   offer: string,
   now: Millis,
   currency: string,
+  periodEnd?: Millis,
 ): GrantedBucket[] | { readonly refused: string } | undefined
 export function newBuckets(
   catalog: Catalog,
   offer: string,
   now: Millis,
   currency = catalog.currency,
+  periodEnd?: Millis,
 ): GrantedBucket[] | { readonly refused: string } | undefined {
   const grants = catalog.offers.get(offer)?.grants
   if (!grants) return undefined
   const { exchange, missing } = exchangeAt(catalog, currency, now)
   const isMoney = ({ bucket }: Grant): boolean => catalog.buckets.get(bucket)!.unit === 'money'
   if (missing !== undefined && grants.some(isMoney)) return { refused: missing }
+  const { fee } = catalog.offers.get(offer)!
+  const period = periodEnd ?? (fee && firstPeriod(fee, catalog.timezone, now)?.end)
   return grants.map(grant => {
     const converted = exchange && isMoney(grant) ? exchangedGrant(grant, exchange) : grant
-    return newBucket(catalog, offer, converted, now)
+    return newBucket(catalog, offer, converted, now, period)
   })
 }
 
-function newBucket(catalog: Catalog, offer: string, grant: Grant, now: Millis): GrantedBucket {
-  const { bucket, amount, priority, paid, blocker, warn, rollover } = grant
+function newBucket(
+  catalog: Catalog,
+  offer: string,
+  grant: Grant,
+  now: Millis,
+  period: Millis | undefined,
+): GrantedBucket {
+  const { bucket, amount, priority, paid, blocker, warn, remind, rollover } = grant
   const { from, end } = grant.life
   const { unit } = catalog.buckets.get(bucket)!
   return {
-    ...{ name: bucket, unit, amount, priority, until: endAt(end, now), origin: offer },
+    ...{ name: bucket, unit, amount, priority, until: endAt(end, now, period), origin: offer },
     ...(from !== undefined && { from }),
     ...(end.kind === 'after' && end.start === 'use' && { life: end.after }),
     ...(paid && { paid }),
     ...(blocker && { blocker }),
     ...(warn.length > 0 && { warn }),
+    ...(remind.length > 0 && { remind }),
     ...(rollover && {
       rollover: { min: rollover.min, max: rollover.max, lifeMs: rollover.life, priority: rollover.priority },
     }),
   }
 }
 
-function endAt(end: Grant['life']['end'], now: Millis): Millis | undefined {
+function endAt(end: Grant['life']['end'], now: Millis, period: Millis | undefined): Millis | undefined {
   switch (end.kind) {
+    case 'fee':
+      return period
     case 'never':
       return undefined
     case 'at':

@@ -1,11 +1,12 @@
 /** The parts of a catalog in words, for people who compare two of them or ask why something was charged. */
 import { formatDuration } from '../config/quantity.js'
-import { formatAmount } from '../units.js'
+import { formatAmount, formatMoney } from '../units.js'
 import type {
   Catalog,
   Condition,
   Conditions,
   Effect,
+  Fee,
   FinalUnit,
   Grant,
   Life,
@@ -92,8 +93,32 @@ export function lifeInWords({ from, end }: Life): string {
       return `${starts}${spanInWords(end.after)} from ${end.start === 'use' ? 'its first use' : 'the grant'}`
     case 'period':
       return `${starts}to the end of the ${end.reset} (${end.timezone})`
+    case 'fee':
+      return `${starts}to the end of what the fee is paid for`
   }
 }
+
+/** `10.00 each month (calendar), price in parts, renewed auto, ...`: only what is not as usual. */
+export function feeInWords(fee: Fee): string {
+  const { every, align, proration, renew, setup, retry, grace, graceRules, catchUp, remind } = fee
+  const often = !every ? 'once' : every.kind === 'rolling' ? `every ${spanInWords(every.every)}` : `each ${every.kind}`
+  const words = [`${formatMoney(fee.amount)} ${often}`]
+  if (setup > 0n) words.push(`setup ${formatMoney(setup)}`)
+  if (!every) return words.join(', ')
+  const spans = (list: readonly number[]): string => list.map(spanInWords).join(' ') || 'never'
+  if (align === 'calendar') words.push('by the calendar')
+  if (proration !== 'none') words.push(`parts: ${proration}`)
+  if (renew !== 'auto') words.push(`renewal ${renew}`)
+  if (renew !== 'none' && (retry.join() !== usualRetry || grace !== usualGrace))
+    words.push(`tried again after ${spans(retry)}, grace ${grace === 0 ? 'none' : spanInWords(grace)}`)
+  if (!graceRules) words.push('no rules in grace')
+  if (catchUp === 'latest') words.push('late renewals: the latest')
+  if (remind.length > 0) words.push(`told ${spans(remind)} ahead`)
+  return words.join(', ')
+}
+
+const usualRetry = '3600000,21600000,86400000'
+const usualGrace = 259_200_000
 
 export const attributesInWords = (attributes: ReadonlyMap<string, ReadonlySet<string>>): string =>
   [...attributes].map(([key, values]) => `${key} ${alternatives(values)}`).join(', ')
@@ -145,6 +170,7 @@ export function grantInWords(catalog: Catalog, grant: Grant): Record<string, str
     paid: yesNo(grant.paid),
     blocker: yesNo(grant.blocker),
     warnings: grant.warn.length === 0 ? 'none' : `at ${listed(grant.warn.map(amount))} left`,
+    reminders: grant.remind.length === 0 ? 'none' : `${grant.remind.map(spanInWords).join(' ')} ahead`,
     rollover: rollover
       ? `${amount(rollover.min)} to ${amount(rollover.max)} for ${spanInWords(rollover.life)}, priority ${rollover.priority}`
       : 'none',
