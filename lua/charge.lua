@@ -540,7 +540,7 @@ for i, line in ipairs(lines) do
   if #s.holds > 0 then more[#more + 1] = format(',"holds":"%s"', write_pairs(s.holds)) end
   if #s.cash > 0 then more[#more + 1] = format(',"cash":"%s"', write_pairs(s.cash)) end
   if (line.unpaid or 0) > 0 then more[#more + 1] = format(',"unpaid":%d', line.unpaid) end
-  if line.reported > 0 then more[#more + 1] = format(',"from":%d,"cost":%d,"paid":"%s"', line.from or 0, line.cost or 0, line.paid and concat(line.paid, ',') or '') end
+  if line.reported > 0 then more[#more + 1] = format(',"unit":"%s","from":%d,"cost":%d,"paid":"%s"', program.unit, line.from or 0, line.cost or 0, line.paid and concat(line.paid, ',') or '') end
   if line.now ~= term then more[#more + 1] = format(',"next":"%s"', line.now.id) end
   if line.skipped then
     local list = {}

@@ -118,6 +118,18 @@ export class Journal {
     }
   }
 
+  /** Names of all that are registered for any partition. */
+  async consumers(): Promise<Set<string>> {
+    const names = new Set<string>()
+    for (const some of pieces([...this.keys.keys()], commandsOfOnePipeline)) {
+      const replies = (await this.store.call('consumers', this.deadline(), redis =>
+        inPipeline(redis, pipeline => some.forEach(partition => pipeline.hkeys(consumersKey(partition)))),
+      )) as string[][]
+      for (const name of replies.flat()) names.add(name)
+    }
+    return names
+  }
+
   /** A consumer that will not come back no longer holds entries. */
   async forget(consumer: string): Promise<void> {
     for (const some of pieces([...this.keys.keys()], commandsOfOnePipeline)) {

@@ -97,6 +97,8 @@ export class JournalConsumer implements LeaseListener {
   /** Partitions whose position was read since their lease began. */
   private readonly known = new Set<number>()
   private readonly hinted = new Set<number>()
+  /** On their way to another daemon: not read any more, so that it finds all of our files acknowledged. */
+  private readonly leaving = new Set<number>()
   private readonly unacknowledged = new Set<number>()
   private readonly trimmable = new Set<number>()
   private ahead = 0 // octets written since the last acknowledgement
@@ -145,7 +147,7 @@ export class JournalConsumer implements LeaseListener {
    */
   flush(deadline = Infinity): Promise<void> {
     return this.inTurn(async () => {
-      let partitions: Iterable<number> = [...this.options.leases.owned]
+      let partitions: Iterable<number> = [...this.options.leases.owned].filter(each => !this.leaving.has(each))
       for (;;) {
         const behind = await this.copy(partitions)
         if (behind.size === 0 || this.options.clock.monotonic() >= deadline) break
@@ -173,13 +175,15 @@ export class JournalConsumer implements LeaseListener {
   }
 
   /** The next owner goes on from our position. */
-  async releasing(): Promise<void> {
+  async releasing(partitions: readonly number[]): Promise<void> {
+    for (const partition of partitions) this.leaving.add(partition)
     await this.inTurn(() => this.acknowledge()).catch(() => undefined) // costs it a repeat, no more
   }
 
   lost(partitions: readonly number[]): void {
     for (const partition of partitions) {
       this.known.delete(partition)
+      this.leaving.delete(partition)
       this.unacknowledged.delete(partition)
       this.trimmable.delete(partition)
     }
@@ -218,7 +222,9 @@ export class JournalConsumer implements LeaseListener {
     try {
       await this.inTurn(async () => {
         for (const partition of partitions) this.hinted.delete(partition)
-        const owned = partitions.filter(partition => this.options.leases.owned.has(partition))
+        const owned = partitions.filter(
+          partition => this.options.leases.owned.has(partition) && !this.leaving.has(partition),
+        )
         for (const partition of await this.copy(owned)) this.hinted.add(partition)
         await this.acknowledgeWhenDue()
         if (all) await this.options.sink.look?.()

@@ -8,7 +8,7 @@ import t, { type Test } from 'tap'
 import { Journal, streamStart } from '../../src/balance/journal.js'
 import { journalKey, partitionOf } from '../../src/balance/keys.js'
 import { systemClock } from '../../src/clock.js'
-import { systemFiles, type LedgerFile, type LedgerFiles } from '../../src/ledger/files.js'
+import { BadDisk } from '../support/bad-disk.js'
 import {
   aFolder,
   anAudit,
@@ -112,35 +112,6 @@ t.test('what was written but not acknowledged is known from the files', async t 
   t.equal(linesOf(directory).length, written, 'nothing is written again')
   await second.stop()
 })
-
-/** Fails as told: a write breaks off in the middle, a sync says no. */
-class BadDisk implements LedgerFiles {
-  fails: 'write' | 'sync' | undefined
-  readonly synced = new Map<string, string[]>()
-
-  async create(path: string): Promise<LedgerFile> {
-    const file = await systemFiles.create(path)
-    const calls: string[] = []
-    this.synced.set(path, calls)
-    return {
-      write: async (octets, at) => {
-        if (this.fails !== 'write') return file.write(octets, at)
-        await file.write(octets.subarray(0, octets.length >> 1), at)
-        throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
-      },
-      sync: () => {
-        calls.push(this.fails === 'sync' ? 'failed' : 'ok')
-        return this.fails === 'sync' ? Promise.reject(new Error('EIO: i/o error, fdatasync')) : file.sync()
-      },
-      truncate: length => file.truncate(length),
-      close: () => file.close(),
-    }
-  }
-
-  remove(path: string): Promise<void> {
-    return systemFiles.remove(path)
-  }
-}
 
 for (const fails of ['write', 'sync'] as const) {
   t.test(

@@ -14,6 +14,7 @@ import { Snapshot } from '../../src/balance/snapshot.js'
 import type { Store } from '../../src/balance/store.js'
 import { systemClock } from '../../src/clock.js'
 import { audit, type AuditResult } from '../../src/ledger/audit.js'
+import { CdrWriter, type CdrFormat, type CdrWriterOptions } from '../../src/ledger/cdr-files.js'
 import { LedgerWriter, type LedgerWriterOptions } from '../../src/ledger/writer.js'
 import { aProgram, Session } from './charging.js'
 import { partitions, type TestStore } from './store.js'
@@ -50,6 +51,32 @@ export async function aWriter(
   })
   await writer.open()
   t.teardown(() => writer.stop(0)) // closes its file
+  return writer
+}
+
+/** A writer of charging data records, like `aWriter`. */
+export async function aCdrWriter(
+  store: Store,
+  directory: string,
+  options: Partial<CdrWriterOptions> = {},
+): Promise<CdrWriter> {
+  const writer = new CdrWriter({
+    journal: new Journal(store, partitions, systemClock),
+    leases: allPartitions,
+    directory,
+    format: 'jsonl',
+    nodeId: 'ocs.test',
+    kinds: new Set(['charge', 'session', 'money']),
+    rotateOctets: 64 << 20,
+    rotateMs: 3_600_000,
+    keepMs: 600_000,
+    clock: systemClock,
+    log: silent,
+    metrics: { written: () => undefined, trimmed: () => undefined, writeError: () => undefined },
+    ...options,
+  })
+  await writer.open()
+  t.teardown(() => writer.stop(0))
   return writer
 }
 
@@ -155,6 +182,8 @@ export interface ChildOptions {
   readonly rotateOctets: number
   readonly keepMs: number
   readonly leaseMs: number
+  /** Write charging data records, too. */
+  readonly cdr?: { readonly directory: string; readonly formats: readonly CdrFormat[]; readonly rotateOctets: number }
 }
 
 /** A process with leases and a writer. */
@@ -208,9 +237,20 @@ export async function runWriter(store: Store, log: Logger, options: ChildOptions
     acknowledgeMs: 200,
     flushOctets: 64 << 10,
   })
+  const { cdr } = options
+  const cdrs = await Promise.all(
+    (cdr?.formats ?? []).map(format =>
+      aCdrWriter(store, cdr!.directory, {
+        ...{ leases, log, format, rotateOctets: cdr!.rotateOctets, keepMs: options.keepMs },
+        ...{ gatherMs: 5, slowMs: 20, acknowledgeMs: 200, flushOctets: 64 << 10 },
+      }),
+    ),
+  )
   await leases.start()
   writer.start()
+  for (const each of cdrs) each.start()
   return async () => {
+    for (const each of cdrs) await each.stop()
     await writer.stop()
     await leases.stop()
   }
