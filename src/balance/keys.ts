@@ -41,6 +41,9 @@ export const idempotencyKey = (principal: string, key: string): string => `ocs:i
 /** hash: program id → what it means, JSON. */
 export const programsKey = 'ocs:programs'
 
+/** hash: a transfer to another account, with its sender. */
+export const transferKey = (partition: number, id: string): string => `ocs:{${partition}}:transfer:${id}`
+
 export const sessionIndexKey = (sessionId: string): string => `ocs:session-index:${sessionId}`
 export const referenceKey = (channel: string, reference: string): string => `ocs:reference:${channel}:${reference}`
 
@@ -83,3 +86,22 @@ export const voucherBarredKey = (batch: string, redemption: string): string =>
   `ocs:{voucher-${batch}}:barred:${redemption}`
 /** Who tried wrong codes: `account:<id>`, `principal:<id>`, `outlet:<name>`. */
 export const voucherGuessKey = (who: string): string => `ocs:{voucher-guess}:${who}`
+
+// Events. All but the watches are in one slot.
+
+/** stream: events for other systems. */
+export const feedKey = 'ocs:{events}:feed'
+/** hash: partition → id of the last journal entry whose events are in the feed; `trimmed`: cursor of the newest event that left it. */
+export const feedPositionsKey = 'ocs:{events}:positions'
+/** hash: account → what was told of it that is told once until it is refilled. */
+export const watchesKey = (partition: number): string => `ocs:{${partition}}:watches`
+/** hash: cursor, whether it is paused. */
+export const webhookKey = (name: string): string => `ocs:{events}:webhook:${name}`
+/** Who delivers for the moment. */
+export const webhookLeaseKey = (name: string): string => `ocs:{events}:webhook:${name}:lease`
+/** hash: accounts that wait for another try, by their id, and their events, by id and number. */
+export const webhookParkedKey = (name: string): string => `ocs:{events}:webhook:${name}:parked`
+/** list: events that are to be delivered again by command. */
+export const webhookReplayKey = (name: string): string => `ocs:{events}:webhook:${name}:replay`
+/** stream: events that no webhook took in time. */
+export const deadEventsKey = 'ocs:{events}:dead'

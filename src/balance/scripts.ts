@@ -54,12 +54,17 @@ export interface ScriptCommands {
   expireBucket(...args: string[]): Promise<string>
   credit(...args: string[]): Promise<string>
   claimReference(...args: string[]): Promise<string>
+  adjust(...args: string[]): Promise<string>
+  sendTransfer(...args: string[]): Promise<string>
+  endTransfer(...args: string[]): Promise<string>
   create(...args: string[]): Promise<string>
   // Not `subscribe`: that is ioredis's own.
   buyOffer(...args: string[]): Promise<string>
   // Not `status` or `setStatus`: those are ioredis's own, and one of the two would break.
   accountStatus(...args: string[]): Promise<string>
   accountExtras(...args: string[]): Promise<string>
+  stepSubscription(...args: string[]): Promise<string>
+  remindBucket(...args: string[]): Promise<string>
   dueTurn(...args: string[]): Promise<string>
   askSession(...args: string[]): Promise<string>
   voucherBatch(...args: string[]): Promise<string>
@@ -69,6 +74,10 @@ export interface ScriptCommands {
   keepAnswer(...args: string[]): Promise<string>
   moveClock(...args: string[]): Promise<string>
   putDocument(...args: string[]): Promise<string>
+  publishEvents(...args: string[]): Promise<string>
+  trimFeed(...args: string[]): Promise<string>
+  noteWatches(...args: string[]): Promise<string>
+  noteWebhook(...args: string[]): Promise<string>
 }
 
 export type RedisWithScripts = Redis & ScriptCommands
