@@ -10,6 +10,7 @@ import type { Logger } from 'pino'
 import { currencyProblem } from './admin/account-terms.js'
 import { startAdminApi } from './admin/api.js'
 import { startHealth, type HttpService } from './admin/http.js'
+import { openAccess } from './admin/open-access.js'
 import { importRows } from './admin/import.js'
 import { Readiness } from './admin/readiness.js'
 import { readCsv } from './admin/rows.js'
@@ -34,6 +35,7 @@ import { RedisKeptAnswers } from './balance/idempotency.js'
 import { Journal } from './balance/journal.js'
 import { partitionOf } from './balance/keys.js'
 import { Leases } from './balance/leases.js'
+import { Lives } from './balance/life.js'
 import { Nodes } from './balance/nodes.js'
 import { Programs } from './balance/programs.js'
 import { Needs } from './balance/reauth.js'
@@ -62,9 +64,13 @@ import { unknownOmitted } from './diameter/peer-table.js'
 import { DiameterServer } from './diameter/server.js'
 import { readTlsFiles, TlsFault, TlsFiles } from './diameter/tls.js'
 import { audit } from './ledger/audit.js'
-import { LedgerWriter } from './ledger/writer.js'
+import { AccountEntries } from './ledger/account-entries.js'
+import { LedgerIndex } from './ledger/account-index.js'
+import { Consumers } from './ledger/consumers.js'
 import { CreditControl } from './gy/credit-control.js'
 import { DiameterGateways } from './gy/server-initiated.js'
+import { AccountHistory, timelineKinds } from './inquiry/account-history.js'
+import { entryKinds, moves } from './inquiry/entry-words.js'
 import { Explainer } from './inquiry/explain.js'
 import { defaultJump, judgeCatalog, type Judgement } from './inquiry/judge.js'
 import { rate } from './inquiry/rate.js'
@@ -76,6 +82,7 @@ import { loadCatalog, readCatalog, type CatalogOutcome } from './rating/load.js'
 import { exchangeAt, exchangedRate, limitIn } from './rating/exchange.js'
 import { newBuckets } from './rating/match.js'
 import { compileRate } from './rating/price.js'
+import { LifeCycles } from './subscription/life-cycle.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
 import { lockFolder } from './store/folder-lock.js'
 import { maskOf } from './telemetry/log.js'
@@ -188,21 +195,20 @@ export async function startDaemon(options: {
     const programs = new Programs(background, clock)
     endings.push(() => programs.close())
     const asking: { current: Reauthorisation | undefined } = { current: undefined }
-    const accounts = new RedisAccounts(store, partitions, config.charging, clock, undefined, member =>
-      asking.current?.begin(member),
-    )
+    const asked = (member: string): void => asking.current?.begin(member)
+    const lifeCycles: LifeCycles = new LifeCycles({
+      lives: new Lives(store, partitions, clock, () => clock.now() - Date.now(), asked),
+      accounts: () => accounts,
+      ...{ catalog: () => catalog, clock, metrics: metrics.life },
+    })
+    const accounts = new RedisAccounts(store, partitions, config.charging, clock, undefined, asked, lifeCycles)
     const journal = new Journal(background, partitions, machine)
     const id = daemonId(config)
     const leases = new Leases({ store: background, partitions, id, clock: machine, log })
-    const writer = new LedgerWriter({
-      journal,
-      leases,
-      directory: config.journal.directory,
-      rotateOctets: config.journal.rotateOctets,
-      keepMs: config.journal.keepMs,
-      clock: machine,
-      log,
-      metrics: metrics.ledger,
+    const consumers = new Consumers({
+      ...{ config, nodeId: config.diameter.identity, journal, leases, clock: machine, log },
+      accountLines: ids => snapshot.accountLines(ids),
+      ...{ metrics: metrics.ledger, cdrMetrics: metrics.cdr },
     })
     const expiry = new Expiry({
       due: new DueLists(background, clock),
@@ -210,17 +216,19 @@ export async function startDaemon(options: {
       leases,
       identities,
       ask: async member => (await asking.current?.due(member)) ?? 'stuck',
+      jobs: new Map([['life', (partition, member) => lifeCycles.job(partition, member)]]),
       keepSilentMs: config.charging.keepSilentMs,
       clock,
       log,
       metrics: metrics.expiry,
       offset: () => clock.now() - Date.now(), // a business clock that is not the machine's
-      appended: partition => writer.hint(partition),
+      appended: partition => consumers.hint(partition),
     })
-    metrics.ledger.backlog = () => writer.backlog.entries
+    metrics.ledger.backlog = () => consumers.ledger.backlog.entries
+    metrics.cdr.backlog = () => consumers.cdrBacklog
     metrics.charging.sessionsOpen = () => expiry.sessionsOpen
-    await writer.open().catch((error: unknown) => {
-      throw new StartRefusal([`journal.directory: ${messageOf(error)}`])
+    await consumers.open().catch((error: unknown) => {
+      throw new StartRefusal([messageOf(error)])
     })
     // A failover is a pause that requests outlast: it counts when it has lasted longer than they wait.
     readiness.watch('store', () => {
@@ -229,7 +237,7 @@ export async function startDaemon(options: {
     })
 
     const hints: ChargingHints = {
-      entry: account => writer.hint(partitionOf(account, partitions)),
+      entry: account => consumers.hint(partitionOf(account, partitions)),
       due: (account, at) => expiry.hint(partitionOf(account, partitions), at),
     }
     const charging = new ChargingFunction({
@@ -393,6 +401,10 @@ export async function startDaemon(options: {
       ...{ journal, programs, identities, accounts, clock },
       directory: config.journal.directory,
     })
+    const { directory } = config.journal
+    const ledgerIndex = new LedgerIndex({ directory, clock, log })
+    const entries = new AccountEntries({ journal, index: ledgerIndex, directory })
+    const history = new AccountHistory({ entries, programs, accounts, clock })
     const readAgain = async (): Promise<ReloadOutcome> => {
       const next = await judge(loadCatalog(config.catalog))
       if ('faults' in next) {
@@ -429,8 +441,10 @@ export async function startDaemon(options: {
 
     await leases.start()
     endings.push(() => leases.stop())
-    writer.start()
-    endings.push(() => writer.stop())
+    consumers.start()
+    endings.push(() => consumers.stop())
+    ledgerIndex.start()
+    endings.push(() => ledgerIndex.stop())
     nodes.start()
     endings.push(() => nodes.stop())
     endings.push(() => reauthorisation.stop())
@@ -474,14 +488,21 @@ export async function startDaemon(options: {
       },
     })
     const health = await listening(startHealth({ listen: config.metrics, readiness, metrics }), endings)
+    const access = await openAccess({
+      ...{ token: token.token, config: config.admin, store: background, daemon: id, clock, mask: maskOf(config.log) },
+      ...{ folder: join(config.data, 'auditlog'), metrics: metrics.operation },
+    }).catch((error: unknown) => {
+      throw new StartRefusal([`auditlog, or admin.oidc: ${messageOf(error)}`])
+    })
+    endings.push(() => access.close())
     const api = await listening(
       startAdminApi({
         listen: config.admin,
-        token: token.token,
         version,
         log,
         clock,
         services: {
+          ...access.services,
           accounts,
           newBuckets: bucketsOf,
           catalog: () => catalogView(catalog),
@@ -494,6 +515,8 @@ export async function startDaemon(options: {
           diff,
           rate: rateUse,
           explain: query => explainer.explain(query),
+          history,
+          historyKinds: { ledger: [...entryKinds, ...moves], timeline: timelineKinds },
           audit: proveBalances,
           peers: () => ({
             rows: config.diameter.peers,
@@ -513,6 +536,7 @@ export async function startDaemon(options: {
             return diameter.disconnect(originHost)
           },
           status,
+          lifeCycles,
           businessClock: {
             ahead: () => forward?.offset,
             move: target => virtual!.move(target),

@@ -7,6 +7,7 @@ import { overrideKinds, type AccountStatus, type Identity, type IdentityType } f
 import { formatMoney } from '../units.js'
 import {
   addOverride,
+  answerWith,
   currencyProblem,
   listOptIns,
   listOverrides,
@@ -18,8 +19,11 @@ import {
   shown,
   subscribe,
 } from './account-terms.js'
+import { checkIfMatch, etagOf, stateOfAccount } from './etag.js'
+import { careRoutes } from './care-routes.js'
 import { importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
 import { peerRoutes } from './peers.js'
+import { accessRoutes } from './access-routes.js'
 import { Problem } from './problem.js'
 import { ratingRoutes } from './rating-routes.js'
 import {
@@ -39,6 +43,7 @@ import {
 import { clockRoutes } from './clock-routes.js'
 import { readCsv, readJsonLines } from './rows.js'
 import { sessionCommandRoutes } from './session-commands.js'
+import { redo } from './work.js'
 import { traceRoutes } from './trace.js'
 import { viewOfAccount, viewOfSession } from './views.js'
 
@@ -82,7 +87,11 @@ export const routes: readonly Route[] = [
       currency,
       balance: money,
       creditLimit: money,
-      status: { type: 'string', enum: ['active', 'suspended'], default: 'active' },
+      status: {
+        type: 'string',
+        description: 'By default where the life cycle of the catalog begins, or active where it has none',
+        enum: ['active', 'suspended'],
+      },
       attributes: attributes(attributeValue),
       subscriber: object([], {
         msisdn: text('3 to 15 digits, a leading + is dropped'),
@@ -103,12 +112,13 @@ export const routes: readonly Route[] = [
     params: accountParams,
     answers: { 200: 'The account' },
     problems: ['not-found'],
-    work: async ({ params }, services) => ok(await shown(params['id']!, services)),
+    work: ({ params }, services) => answerWith(params['id']!, services),
   },
   {
     method: 'PATCH',
     path: '/v1/accounts/:id',
     permission: 'account.write',
+    ifMatch: true,
     summary: 'Set the status of an account (suspended gets 4010, terminated 5030), or attributes; null takes one away.',
     params: accountParams,
     body: object([], {
@@ -124,6 +134,7 @@ export const routes: readonly Route[] = [
     method: 'PATCH',
     path: '/v1/accounts/:id/subscribers/:subscriber',
     permission: 'account.write',
+    ifMatch: true,
     summary: 'Set attributes of a subscriber; null takes one away.',
     params: object(['id', 'subscriber'], { id: accountId, subscriber: subscriberNumber }),
     body: object(['attributes'], { attributes: attributes(attributeChange), actor }),
@@ -157,6 +168,7 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/v1/accounts/:id/overrides',
     permission: 'account.write',
+    ifMatch: true,
     summary: 'Give this account another price, rate, amount or life of a grant, or limit, for a time and a reason.',
     params: accountParams,
     body: object(['kind', 'target', 'value', 'reason'], {
@@ -180,6 +192,7 @@ export const routes: readonly Route[] = [
     method: 'DELETE',
     path: '/v1/accounts/:id/overrides/:override',
     permission: 'account.write',
+    ifMatch: true,
     summary: 'Take an override away.',
     params: object(['id', 'override'], { id: accountId, override: overrideId }),
     query: object(['reason'], { reason, actor }),
@@ -201,6 +214,7 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/v1/accounts/:id/opt-ins',
     permission: 'account.write',
+    ifMatch: true,
     summary: 'Let a subscriber (or the account, as the counter is) go on beyond the limit of a counter, or no longer.',
     params: accountParams,
     body: object(['counter'], {
@@ -232,6 +246,7 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/v1/accounts/:id/recharges',
     permission: 'recharge.write',
+    guarded: 'credit',
     idempotent: true,
     summary: 'Money in, once for each channel and reference: the same again is answered with the first result.',
     params: accountParams,
@@ -285,15 +300,22 @@ export const routes: readonly Route[] = [
     summary: 'The catalog in use.',
     answers: { 200: 'Version, currency and offers' },
     problems: [],
-    work: (_, { catalog }) => ok(catalog()),
+    work: (_, { catalog }) => ({ ...ok(catalog()), headers: etagOf(`catalog ${catalog().version}`) }),
   },
   ...sessionCommandRoutes,
   ...clockRoutes,
   ...ratingRoutes,
+  ...careRoutes,
+  ...accessRoutes((approval, services) => {
+    const route = routes.find(({ method, path }) => `${method} ${path}` === approval.route)
+    if (!route) throw new Problem('not-found', `${approval.route} is no route of this version`)
+    return redo(route, approval, services)
+  }),
   {
     method: 'POST',
     path: '/v1/audit',
     permission: 'ledger.read',
+    readsOnly: true,
     summary: 'Prove every balance from the entries of the ledger.',
     answers: { 200: 'How many accounts and entries, and every violation' },
     problems: [],
@@ -342,7 +364,7 @@ async function createAccount(request: RouteRequest, services: RouteServices): Pr
       id: body.id,
       currency,
       creditLimit: moneyOf(body.creditLimit ?? '0'),
-      status: body.status ?? 'active',
+      status: body.status,
       attributes: body.attributes,
     },
     body.subscriber && { identities, offers },
@@ -388,7 +410,8 @@ interface PatchBody {
   readonly actor?: string
 }
 
-async function patchAccount({ params, body, actor }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+async function patchAccount(request: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const { params, body, actor } = request
   const { accounts } = services
   const id = params['id']!
   const { status, attributes } = body as PatchBody
@@ -396,12 +419,13 @@ async function patchAccount({ params, body, actor }: RouteRequest, services: Rou
     throw new Problem('invalid-request', 'body: give status, or attributes')
   }
   const account = await existing(accounts, id)
+  checkIfMatch(request, stateOfAccount(account))
   if (status !== undefined && account.status === 'terminated' && status !== 'terminated') {
     throw new Problem('account-terminated', `account ${id} is terminated for good`)
   }
-  if (attributes) await setAttributes(id, undefined, { attributes }, actor, services)
+  if (attributes) await setAttributes(id, undefined, { attributes }, request, services)
   if (status !== undefined && !(await accounts.setStatus(id, status, actor))) throw noAccount(id)
-  return ok(await shown(id, services))
+  return answerWith(id, services)
 }
 
 async function findSubscriber({ params }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {

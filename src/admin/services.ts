@@ -1,11 +1,13 @@
 /** What the admin API is handed: it has no state of its own. */
 import type { Accounts, NewBucket } from '../balance/types.js'
+import type { AccessServices } from './access.js'
 import type { Explained, ExplainQuery } from '../inquiry/explain.js'
 import type { Rated } from '../inquiry/rate.js'
 import type { AccountWords, UseWords } from '../inquiry/rate-request.js'
 import type { Catalog } from '../rating/catalog.js'
 import type { CatalogDiff } from '../rating/diff.js'
 import type { Micros, Millis } from '../units.js'
+import type { CareServices } from './care-routes.js'
 import type { ClockServices } from './clock-routes.js'
 import type { SessionCommands } from './session-commands.js'
 import type { IdempotencyServices } from './idempotency.js'
@@ -22,7 +24,8 @@ export type BucketsOf = (
   currency: string,
 ) => readonly NewBucket[] | { readonly refused: string } | undefined
 
-export interface AdminServices extends IdempotencyServices, ClockServices, PeerServices, TraceServices {
+export interface AdminServices
+  extends CareServices, AccessServices, IdempotencyServices, ClockServices, PeerServices, TraceServices {
   readonly accounts: Accounts
   readonly newBuckets: BucketsOf
   readonly catalog: () => CatalogView

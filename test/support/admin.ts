@@ -1,8 +1,13 @@
 /** The admin API over real HTTP, with real accounts on a real Redis; what belongs to other rooms is answered by plain functions. */
 import { randomUUID } from 'node:crypto'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import type { Test } from 'tap'
 import { startAdminApi } from '../../src/admin/api.js'
+import { openAccess } from '../../src/admin/open-access.js'
+import type { AdminConfig } from '../../src/config/config.js'
 import type { HttpService } from '../../src/admin/http.js'
 import type { PeersReading } from '../../src/admin/peers.js'
 import type { AdminServices } from '../../src/admin/services.js'
@@ -105,11 +110,26 @@ export const aConnectedPeer: PeersReading['connected'][number] = {
   },
 }
 
-export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}): Promise<TestAdmin> {
+export async function startAdmin(
+  t: Test,
+  changes: Partial<AdminServices> = {},
+  settings: Partial<AdminConfig> = {},
+): Promise<TestAdmin> {
   const store = await startStore(t)
   const recharged: string[] = []
   const errors: string[] = []
   const catalog = aTariff()
+  const folder = mkdtempSync(join(tmpdir(), 'ocs-admin-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const access = await openAccess({
+    ...{ token, store: store.store, folder, daemon: 'test', clock: systemClock, mask: text => `…${text.slice(-2)}` },
+    config: {
+      ...{ ratePerSecond: 0, lockout: { tries: 1000, windowMs: 60_000 }, oidc: undefined },
+      ...{ approval: { publish: false, credit: new Map(), keepMs: 3_600_000 }, ...settings },
+    },
+    metrics: { authenticated: () => undefined },
+  })
+  t.teardown(() => access.close())
   const services: AdminServices = {
     accounts: store.accounts,
     newBuckets: (offer, now, currency) =>
@@ -131,6 +151,12 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
     check: () => Promise.resolve({ status: 'loaded', version: '4b5c', warnings: ['offers.yaml:1:1: dear'] }),
     diff: () => Promise.resolve({ status: 'refused', version: '3f2a', faults: ['offers.yaml:1:1: wrong'] }),
     rate: () => Promise.resolve({ status: 'no_account' }),
+    history: {
+      ledger: () => Promise.resolve(undefined),
+      timeline: () => Promise.resolve(undefined),
+      latest: () => Promise.resolve({ refusal: null, recharge: null, notification: null, looked: 0 }),
+    },
+    historyKinds: { ledger: ['charge'], timeline: ['session'] },
     explain: () => Promise.resolve({ explanations: [], searched: { journal: 0, files: 0, all: true } }),
     audit: () => Promise.resolve({ accounts: 2, entries: 7, violations: [] }),
     peers: () => ({
@@ -171,12 +197,12 @@ export async function startAdmin(t: Test, changes: Partial<AdminServices> = {}):
       spool: { entries: 0, oldestSeconds: 0, trouble: undefined },
     }),
     recharged: (channel, result) => recharged.push(`${channel} ${result}`),
+    ...access.services,
     keptAnswers: new RedisKeptAnswers(store.store, 7 * 24 * 3_600_000),
     ...changes,
   }
   const api = await startAdminApi({
     listen: { host: '127.0.0.1', port: 0 },
-    token,
     version: '0.1.0',
     services,
     log: pino({ level: 'error' }, { write: line => errors.push(line) }),
