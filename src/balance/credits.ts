@@ -160,6 +160,12 @@ export class Credits {
     return { status, account, amount: BigInt(amount) as Micros, currency, credited }
   }
 
+  /** What a `plain` credit brought; undefined: there was none, or it is long ago. */
+  async answerOf(account: string, once: string): Promise<Credited | undefined> {
+    const answer = await this.call('once', redis => redis.get(onceKey(partitionOf(account, this.partitions), once)))
+    return answer === null || answer.startsWith('refused ') ? undefined : readCredited(answer.split(' '))
+  }
+
   /** What is refused before the reference is claimed stays free for another try; what is known of it is the script's to answer. */
   private async refusedEarly(
     { account, amount, currency, channel, reference }: RechargeRequest,

@@ -16,6 +16,12 @@ import {
   referenceKey,
   refundedKey,
   sessionKey,
+  voucherBarredKey,
+  voucherBatchKey,
+  voucherGuessKey,
+  voucherReportKey,
+  voucherSerialsKey,
+  transferKey,
 } from '../../src/balance/keys.js'
 import { loadScripts } from '../../src/balance/scripts.js'
 import { aProgram } from '../support/charging.js'
@@ -43,12 +49,24 @@ const keys = {
   refunded: refundedKey(3, 'debit'),
   answer: idempotencyKey('care', 'k-1'),
   reference: referenceKey('test', '1'),
+  transfer: transferKey(3, '3-x'),
+  batch: voucherBatchKey('12'),
+  serials: voucherSerialsKey('12', 345),
+  barred: voucherBarredKey('12', '3f2a'),
+  report: voucherReportKey('12'),
+  guesser: voucherGuessKey('account:alice'),
+  principal: voucherGuessKey('principal:portal'),
+  outlet: voucherGuessKey('outlet:kiosk'),
 }
 type Key = keyof typeof keys
 const program = aProgram({ step: 100n, num: 10n, buckets: ['data'] })
 
-const offer = (until: number, words = ''): string[] => [
+const offer = (until: number, words = '', line = '', due = ''): string[] => [
   'test',
+  '3f2a',
+  line,
+  due,
+  due,
   '1',
   'data',
   'octets',
@@ -57,7 +75,7 @@ const offer = (until: number, words = ''): string[] => [
   '10',
   words,
 ]
-const create = (until = now + 60_000, words = ''): Call => ({
+const create = (until = now + 60_000, words = '', line = '', due = ''): Call => ({
   script: 'create',
   keys: ['account', 'due', 'journal', 'census'],
   args: [
@@ -72,7 +90,7 @@ const create = (until = now + 60_000, words = ''): Call => ({
     'nai:alice@test',
     '{"attributes":{"segment":"vip"}}',
     '1',
-    ...offer(until, words),
+    ...offer(until, words, line, due),
   ],
 })
 function charge(type: 'I' | 'U' | 'T' | 'E', number: number, at = now, searchEnded = false): Call {
@@ -106,6 +124,25 @@ const refund: Call = {
   ],
 }
 
+const line = (until: number, status = 'active'): string =>
+  `${status} from 1 until ${until} anchor 1 index 0 every month paid 0 due ${until} try 0`
+/** With a subscription whose period, and bucket, ended a moment ago. */
+const bought = create(now - 1, 'roll=1,100,90000,5', line(now - 1), String(now - 1))
+const step = (fee: string, standing: [string, string], buckets: [string, string], keep = ''): Call => ({
+  script: 'step-subscription',
+  keys: ['account', 'due', 'journal', 'census', 'once'],
+  args: [
+    ...['alice', '1', line(now - 1), '1', String(now), keep === '' ? '0' : '', keep, 'cancel', '', fee, '0', 'test'],
+    ...[0, 1].map(i => {
+      const ends = standing[i] === 'out' ? '' : line(now + 90_000, i === 0 ? 'active' : 'grace')
+      const due = ends === '' ? '' : String(now + 90_000)
+      return [`"kind":"step","try":${i}`, ends, standing[i]!, due, due, buckets[i]!].join('\n')
+    }),
+    '3f2a',
+    ...offer(now + 90_000, 'remind=1000').slice(5),
+  ],
+})
+
 const credit: Call = {
   script: 'credit',
   keys: ['account', 'once', 'journal', 'due', 'census'],
@@ -124,6 +161,37 @@ const creditWithBonus: Call = {
     ...['extra', 'money', '250', String(now + 60_000), '5', 'paid'],
   ],
 }
+
+const adjust = (target: string, unit: string, amount: string): string[] => [
+  ...['alice', String(now), '"kind":"adjustment"', '60000', target, unit, amount, 'adjustment', '-', '0'],
+]
+
+const sendTransfer: Call = {
+  script: 'send-transfer',
+  keys: ['account', 'transfer', 'journal', 'due'],
+  args: [
+    ...['alice', '3-x', 'bob', '5000', '100', 'EUR', String(now), String(now + 30_000), '"kind":"transfer"'],
+    ...['{"from":"alice","actor":"test"}', '0 1 5000', '999000'],
+  ],
+}
+
+const batch: Call = {
+  script: 'voucher-batch',
+  keys: ['batch'],
+  args: ['0', 'active', String(now + 60_000), '1-2,100-344', '{"name":"test"}'],
+}
+
+const claimStep = (step: string): Call => ({
+  script: 'voucher-claim',
+  keys: ['batch', 'serials', 'barred', 'report'],
+  args: [step, '345', '3f2a', String(now), `alice 0 3f2a ${now} portal - tester`, '2026-11-22 -', '60000'],
+})
+
+const guessStep = (step: string): Call => ({
+  script: 'voucher-guess',
+  keys: ['guesser', 'principal', 'outlet'],
+  args: [step, 'token', String(now), '1 100 10', '60000', '60000', '60000'],
+})
 
 interface Call {
   readonly script: string
@@ -254,10 +322,42 @@ const cases: readonly Case[] = [
     call: {
       script: 'buy-offer',
       keys: ['account', 'due', 'journal', 'census', 'once'],
-      args: ['alice', String(now), '"kind":"subscribe"', '1', '1', '60000', ...offer(now + 60_000, 'blocker')],
+      args: ['alice', String(now), '"kind":"subscribe"', '1', '1', '60000', '400', ...offer(now + 60_000, 'blocker')],
     },
     answers: [/^subscribed test 1 2$/, /^repeated test 1 2$/],
     key: 'KEYS[5] once',
+  },
+  {
+    name: 'step-subscription, renewing',
+    before: [bought],
+    call: step('10', ['paused', 'in'], ['ended', 'ended']),
+    answers: [/^done$/, /^moved$/],
+    key: 'line and rev',
+  },
+  {
+    name: 'step-subscription, beyond the money',
+    before: [bought],
+    call: step('1000001', ['in', 'paused'], ['ended', 'ended']),
+    answers: [/^failed$/, /^moved$/],
+    key: 'line and rev',
+  },
+  {
+    name: 'step-subscription, ending with a session open',
+    before: [bought, charge('I', 0)],
+    call: step('0', ['out', ''], ['all', 'keep'], '60000'),
+    answers: [/^done due$/, /^repeated cancel$/],
+    key: 'KEYS[5] once',
+  },
+  {
+    name: 'remind-bucket',
+    before: [create(now + 60_000, 'remind=90000.30000')],
+    call: {
+      script: 'remind-bucket',
+      keys: ['account', 'due', 'journal'],
+      args: [String(now), '0', 'alice', '1-1', 'remind alice bucket:1-1'],
+    },
+    answers: [/^told$/, /^early$/],
+    key: 'the times that are left',
   },
   {
     name: 'account-extras',
@@ -297,6 +397,76 @@ const cases: readonly Case[] = [
       /^repeated 1006500 0 3 \d+ plus 500 3-1=gift:octets:70,3-2=extra:money:250$/,
     ],
     key: 'KEYS[2] once',
+  },
+  {
+    name: 'adjust, a bucket',
+    before: [create()],
+    call: {
+      script: 'adjust',
+      keys: ['account', 'once', 'journal', 'due', 'census'],
+      args: adjust('name:data', 'octets', '-200'),
+    },
+    answers: [
+      /^adjusted name:data -200 1000000 0 2 1-1=data:octets:300$/,
+      /^repeated name:data -200 1000000 0 2 1-1=data:octets:300$/,
+    ],
+    key: 'KEYS[2] once',
+  },
+  {
+    name: 'adjust, main, with a session open',
+    before: [create(), charge('I', 0)],
+    call: { script: 'adjust', keys: ['account', 'once', 'journal', 'due', 'census'], args: adjust('main', 'EUR', '5') },
+    answers: [/^adjusted main 5 1000005 0 3 - due$/, /^repeated main 5 1000005 0 3 -$/],
+    key: 'KEYS[2] once',
+  },
+  {
+    name: 'adjust, a new bucket',
+    before: [create()],
+    call: {
+      script: 'adjust',
+      keys: ['account', 'once', 'journal', 'due', 'census'],
+      args: [
+        ...adjust('new', 'octets', '70').slice(0, -1),
+        '1',
+        'gift',
+        'octets',
+        '70',
+        String(now + 60_000),
+        '10',
+        '',
+      ],
+    },
+    answers: [/^adjusted new 70 1000000 0 2 2-1=gift:octets:70$/, /^repeated new 70 1000000 0 2 2-1=gift:octets:70$/],
+    key: 'KEYS[2] once',
+  },
+  {
+    name: 'send-transfer',
+    before: [create()],
+    call: sendTransfer,
+    answers: [/^sent$/, /^known$/],
+    key: 'KEYS[2] transfer',
+  },
+  {
+    name: 'end-transfer, done',
+    before: [create(), sendTransfer],
+    call: {
+      ...sendTransfer,
+      script: 'end-transfer',
+      args: ['alice', '3-x', 'done', '5', String(now), '60000', '"kind":"transfer"'],
+    },
+    answers: [/^done$/, /^ended$/],
+    key: 'the state of the transfer',
+  },
+  {
+    name: 'end-transfer, returned',
+    before: [create(), sendTransfer],
+    call: {
+      ...sendTransfer,
+      script: 'end-transfer',
+      args: ['alice', '3-x', 'returned', 'terminated', String(now), '60000', '"kind":"transfer"'],
+    },
+    answers: [/^returned$/, /^ended$/],
+    key: 'the state of the transfer',
   },
   {
     name: 'claim-reference, claiming',
@@ -377,14 +547,77 @@ const cases: readonly Case[] = [
     answers: [/^noted 2002 1$/, /^noted 2002 1$/],
     key: 'the token',
   },
+  {
+    name: 'note',
+    before: [create()],
+    call: {
+      script: 'note',
+      keys: ['account', 'once', 'journal'],
+      args: ['alice', String(now), '"kind":"note"', '60000'],
+    },
+    answers: [/^noted 2$/, /^repeated 2$/],
+    key: 'KEYS[2] once',
+  },
+  {
+    name: 'voucher-batch',
+    before: [],
+    call: batch,
+    answers: [/^changed 1$/, /^moved$/],
+    key: 'the rev that it was made from',
+  },
+  {
+    name: 'voucher-claim, claim',
+    before: [batch],
+    call: claimStep('claim'),
+    answers: [/^yours$/, /^yours$/],
+    key: 'serial, redemption',
+  },
+  {
+    name: 'voucher-claim, use',
+    before: [batch, claimStep('claim')],
+    call: claimStep('use'),
+    answers: [/^done$/, /^done$/],
+    key: 'serial, redemption',
+  },
+  {
+    name: 'voucher-claim, free',
+    before: [batch, claimStep('claim')],
+    call: claimStep('free'),
+    answers: [/^freed$/, /^gone$/],
+    key: 'serial, redemption',
+  },
+  {
+    name: 'voucher-claim, settle',
+    before: [batch],
+    call: claimStep('settle'),
+    answers: [/^gone$/, /^gone$/],
+    key: 'serial, redemption',
+  },
+  {
+    name: 'voucher-guess, try',
+    before: [],
+    call: guessStep('try'),
+    answers: [/^ok$/, /^ok$/],
+    key: 'the token',
+  },
+  {
+    name: 'voucher-guess, wrong',
+    before: [guessStep('try')],
+    call: guessStep('wrong'),
+    answers: [/^locked 1$/, /^ok$/],
+    key: 'the token',
+  },
 ]
 
 /** Writes above the line *Write*: one after which nothing more is done. Everything else is a defect. */
 const earlyWrites: Record<string, readonly string[]> = {
   charge: ['XADD', 'HSET'], // the usage of an unknown session is noted: it has no state that could be written
   'expire-session': ['ZREM', 'ZADD'], // `due` is put right
-  'expire-bucket': ['ZREM', 'ZADD', 'ZREM'],
+  'expire-bucket': ['ZREM', 'ZADD', 'ZREM', 'ZADD'],
+  'step-subscription': ['ZREM', 'ZADD'],
+  'remind-bucket': ['ZREM', 'ZADD'],
   credit: ['SET'], // a refusal that is to last
+  'end-transfer': ['ZREM'], // `due` is put right
 }
 
 const run = ({ script, keys: names, args }: Call): Promise<unknown> =>
@@ -535,8 +768,7 @@ for (const { name, before, call, answers } of cases) {
 
   t.test(`${name}: without its account nothing is written`, async t => {
     if (call.script === 'create') return t.pass('create makes it')
-    if (call.script === 'ask-session') return t.pass('it knows the session only')
-    if (call.script === 'claim-reference') return t.pass('it knows the reference only')
+    if (!call.keys.includes('account') && !call.keys.includes('due')) return t.pass('it knows no account')
     await setUp(before)
     await redis.del(keys.account, keys.due)
     const untouched = await digest()
