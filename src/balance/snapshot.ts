@@ -53,6 +53,14 @@ export class Snapshot {
     } while (cursor !== '0')
   }
 
+  /** The lines of these accounts as they stand in the store, in this order. @throws BalanceUnavailableError */
+  async accountLines(ids: readonly string[]): Promise<(Record<string, string> | undefined)[]> {
+    const found: (Record<string, string> | undefined)[] = []
+    for (const some of pieces(ids, hashesOfOnePipeline))
+      found.push(...(await this.hashes(some.map(id => accountKey(partitionOf(id, this.partitions), id)))))
+    return found
+  }
+
   /** Every session that is open from begin to end: each has its entry in its partition's due list. */
   async *openSessions(): AsyncGenerator<readonly Session[]> {
     const all = Array.from({ length: this.partitions }, (_, partition) => partition)

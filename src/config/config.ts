@@ -11,6 +11,9 @@ export interface Config {
   readonly store: StoreConfig
   readonly charging: ChargingConfig
   readonly journal: JournalConfig
+  readonly cdr: CdrConfig
+  readonly audit: AuditConfig
+  readonly notifications: NotificationsConfig
   readonly admin: AdminConfig
   readonly metrics: ListenAddress
   readonly log: LogConfig
@@ -212,6 +215,26 @@ export interface JournalConfig {
   readonly directory: string
   /** A file is closed at this size, default 64 MiB. */
   readonly rotateOctets: number
+  /** Absolute paths of other daemons' ledger folders, or of moved ones: audit and reports read them, too. */
+  readonly archive: readonly string[]
+  /** Absolute path of the folder for what `ocsd --rebuild` needs besides the ledger. */
+  readonly states: string
+}
+
+export interface CdrConfig {
+  /** None, the default: no charging data records are written. */
+  readonly formats: readonly ('jsonl' | 'csv')[]
+  /** Absolute path. */
+  readonly directory: string
+  /** A file is closed at this size, default 64 MiB, or age, default 15 min. */
+  readonly rotateOctets: number
+  readonly rotateMs: number
+  readonly kinds: readonly ('charge' | 'session' | 'money')[]
+}
+
+export interface AuditConfig {
+  /** Minutes after midnight in the catalog's time zone, default 03:30; undefined: never by itself. */
+  readonly at: number | undefined
 }
 
 export interface AdminConfig extends ListenAddress {
@@ -255,4 +278,32 @@ export interface LogConfig {
   readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent'
   /** `masked`: subscriber identities show their last two digits only. */
   readonly identities: 'masked' | 'plain'
+}
+
+export interface NotificationsConfig {
+  /** Events stay in the feed so long, default 30 days. */
+  readonly keepMs: number
+  /** So many at most, default 1,000,000. */
+  readonly mostEvents: number
+  /** Whether usage that was charged is an event, too; default true. */
+  readonly usage: boolean
+  readonly webhooks: readonly WebhookConfig[]
+}
+
+export interface WebhookConfig {
+  /** Of its state, its metrics and its log lines; unique. */
+  readonly name: string
+  /** http or https. */
+  readonly url: string
+  /** What its events are signed with: one, or two while they are changed. */
+  readonly secrets: readonly string[]
+  /** Types, or `balance.*`, or `*`; none: all but usage. */
+  readonly types: readonly string[]
+  /** For a whole attempt, default 10 s. */
+  readonly timeoutMs: number
+  /** Attempts side by side, each of another account; default 8. */
+  readonly parallel: number
+  readonly headers: Readonly<Record<string, string>>
+  /** Pauses between attempts, doubled each time: 1 s to 1 h by default, for 24 h. */
+  readonly retry: { readonly firstMs: number; readonly mostMs: number; readonly giveUpMs: number }
 }

@@ -7,6 +7,8 @@ import { dirname, resolve } from 'node:path'
 import { micros, type Micros } from '../units.js'
 import type {
   AdminConfig,
+  AuditConfig,
+  CdrConfig,
   ApprovalConfig,
   ChargingConfig,
   Config,
@@ -20,6 +22,7 @@ import type {
   StoreConfig,
   TlsConfig,
 } from './config.js'
+import { readNotifications } from './notifications.js'
 import { choice, group, or } from './optional.js'
 import { loopback, parseAddress, readDomain, readEach, readPeers, readSome } from './peers.js'
 import { readProfile, readProfiles } from './profiles.js'
@@ -27,6 +30,7 @@ import {
   fault,
   parseYaml,
   readBoolean,
+  readChoice,
   readDuration,
   readFields,
   readInteger,
@@ -80,7 +84,21 @@ export function loadConfig(file: string, environment: Environment = process.env)
   return readConfig(file, text, environment)
 }
 
-const topKeys = ['diameter', 'store', 'charging', 'journal', 'admin', 'metrics', 'log', 'catalog', 'data', 'clock'] as const
+const topKeys = [
+  'diameter',
+  'store',
+  'charging',
+  'journal',
+  'cdr',
+  'audit',
+  'notifications',
+  'admin',
+  'metrics',
+  'log',
+  'catalog',
+  'data',
+  'clock',
+] as const
 
 /** Reads a configuration from its text; relative paths start at the folder of `file`. */
 export function readConfig(file: string, text: string, environment: Environment = {}): ConfigOutcome {
@@ -96,6 +114,12 @@ export function readConfig(file: string, text: string, environment: Environment 
     store: readStore(top.store, around),
     charging: readCharging(top.charging),
     journal: readJournal(top.journal, data, around),
+    cdr: readCdr(top.cdr, data, around),
+    audit: readAudit(top.audit),
+    notifications: readNotifications(top.notifications, {
+      secret: each => readSecret(each, around),
+      text: each => readExpanded(each, around),
+    }),
     admin: readAdmin(top.admin, data, around),
     metrics: readMetrics(top.metrics),
     log: readLog(top.log),
@@ -296,6 +320,11 @@ function readSecret(value: Value, around: Surroundings): string | undefined {
   return fault(value, `${value.path} is written out`, 'write ${env:NAME} or ${file:PATH}')
 }
 
+function readExpanded(value: Value, around: Surroundings): string | undefined {
+  const written = readText(value)
+  return written === undefined ? undefined : expand(value, written, around, same)
+}
+
 /** `${env:NAME}` and `${file:PATH}`. */
 const references = /\$\{(env|file):([^}]+)\}/g
 
@@ -363,12 +392,44 @@ function readCharging(value: Value | undefined): ChargingConfig {
 }
 
 function readJournal(value: Value | undefined, data: string, around: Surroundings): JournalConfig {
-  const fields = group(value, ['keep', 'directory', 'rotate'])
+  const fields = group(value, ['keep', 'directory', 'rotate', 'archive', 'states'])
   return {
     keepMs: duration(fields.keep, 10 * minute, { min: 0, max: 31 * day }),
     directory: pathOf(fields.directory, resolve(data, 'ledger'), around),
     rotateOctets: size(fields.rotate, 64 * mebi, { min: 4_096, max: 2 ** 40 }),
+    archive: fields.archive ? readEach(fields.archive, readText).map(each => resolve(around.folder, each)) : [],
+    states: pathOf(fields.states, resolve(data, 'states'), around),
   }
+}
+
+function readCdr(value: Value | undefined, data: string, around: Surroundings): CdrConfig {
+  const fields = group(value, ['formats', 'directory', 'rotate', 'rotateEvery', 'kinds'])
+  const formats = ['jsonl', 'csv'] as const
+  const kinds = ['charge', 'session', 'money'] as const
+  return {
+    formats: fields.formats ? [...new Set(readEach(fields.formats, each => readChoice(each, formats)))] : [],
+    directory: pathOf(fields.directory, resolve(data, 'cdr'), around),
+    rotateOctets: size(fields.rotate, 64 * mebi, { min: 4_096, max: 2 ** 40 }),
+    rotateMs: duration(fields.rotateEvery, 15 * minute, { min: second, max: 31 * day }),
+    kinds: fields.kinds ? [...new Set(readEach(fields.kinds, each => readChoice(each, kinds)))] : kinds,
+  }
+}
+
+function readAudit(value: Value | undefined): AuditConfig {
+  const { at } = group(value, ['at'])
+  const read = (each: Value): number | 'never' | undefined =>
+    readParsed(
+      each,
+      'a time of day',
+      text => {
+        if (text === 'never') return text
+        const [, hours, minutes] = /^([01]\d|2[0-3]):([0-5]\d)$/.exec(text) ?? []
+        return hours === undefined ? undefined : Number(hours) * 60 + Number(minutes)
+      },
+      'write "03:30", or never',
+    )
+  const minutes = or<number | 'never'>(at, read, 210)
+  return { at: minutes === 'never' ? undefined : minutes }
 }
 
 const adminKeys = ['listen', 'tokenFile', 'ratePerSecond', 'lockout', 'oidc', 'approval', 'idempotencyKeep'] as const

@@ -30,7 +30,6 @@ export interface LedgerLines {
   readonly end: number
 }
 
-const namePattern = /^ledger-.+\.jsonl$/
 const linePattern = /^\{"partition":(\d+),"id":"(\d+-\d+)"[,}]/
 const pieceOctets = 256 * 1024
 
@@ -75,16 +74,19 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
+/** Of the ledger's own files. */
+export const ledgerPrefix = 'ledger'
+
 /** Name of the n-th file of a run that started then: they sort by time. */
-export const fileName = (started: Date, n: number): string =>
-  `ledger-${started.toISOString().replaceAll(/[-:.]/g, '')}-${String(n).padStart(6, '0')}.jsonl`
+export const rowsFileName = (prefix: string, started: Date, n: number): string =>
+  `${prefix}-${started.toISOString().replaceAll(/[-:.]/g, '')}-${String(n).padStart(6, '0')}.jsonl`
 
 /** The ledger files of a folder, oldest first; none when there is no such folder. */
-export async function listFiles(folder: string): Promise<string[]> {
+export async function listFiles(folder: string, prefix = ledgerPrefix): Promise<string[]> {
   try {
     const names = await readdir(folder)
     return names
-      .filter(name => namePattern.test(name))
+      .filter(name => name.startsWith(`${prefix}-`) && name.endsWith('.jsonl'))
       .sort()
       .map(name => join(folder, name))
   } catch (error) {
@@ -94,9 +96,9 @@ export async function listFiles(folder: string): Promise<string[]> {
 }
 
 /** Makes the folder and cuts torn last lines off. */
-export async function prepareFolder(folder: string): Promise<void> {
+export async function prepareFolder(folder: string, prefix = ledgerPrefix): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o750 })
-  for (const path of await listFiles(folder)) {
+  for (const path of await listFiles(folder, prefix)) {
     const { size } = await stat(path)
     const end = await lastLineEnd(path, size)
     if (end < size) await truncate(path, end)
@@ -104,10 +106,10 @@ export async function prepareFolder(folder: string): Promise<void> {
 }
 
 /** Last id of each partition in the newest files of a folder, at least `octets` of them: what was written, acknowledged or not. */
-export async function lastIdsOf(folder: string, octets: number): Promise<Map<number, string>> {
+export async function lastIdsOf(folder: string, octets: number, prefix = ledgerPrefix): Promise<Map<number, string>> {
   const last = new Map<number, string>()
   let seen = 0
-  for (const path of (await listFiles(folder)).reverse()) {
+  for (const path of (await listFiles(folder, prefix)).reverse()) {
     if (seen >= octets) break
     const { size } = await stat(path)
     let from = Math.max(0, size - (octets - seen))

@@ -10,6 +10,7 @@ import type { BookingResult } from '../charging/outage.js'
 import type { SpoolOutcome } from '../charging/spool.js'
 import { ResultCode } from '../diameter/errors.js'
 import { commandLabels, type DiameterCounters } from '../diameter/metrics.js'
+import type { LifeMetrics } from '../subscription/life-cycle.js'
 import { unitTypes, type UnitType } from '../units.js'
 import { Buckets, CountBy, Family, type Labels, type Sample } from './counts.js'
 
@@ -439,6 +440,7 @@ export class LedgerMetrics {
   private violations = 0
   private lastFsync: number | undefined
   private lastAudit: number | undefined
+  private audits: { readonly at: number; readonly problems: number; readonly seconds: number } | undefined
   /** Entries in the stream that are not in a file yet, read at scrape. */
   backlog: (() => number) | undefined
 
@@ -457,9 +459,10 @@ export class LedgerMetrics {
     this.writeErrors++
   }
 
-  /** An audit found so many gaps and differences; none is a success. @param now Unix ms */
-  audited(violations: number, now: number): void {
+  /** An audit found so many gaps and differences; none is a success. @param now Unix ms @param tookMs how long it lasted */
+  audited(violations: number, now: number, tookMs: number): void {
     this.violations += violations
+    this.audits = { at: now, problems: violations, seconds: tookMs / 1000 }
     if (violations === 0) this.lastAudit = now
   }
 
@@ -484,6 +487,61 @@ export class LedgerMetrics {
       ),
       optional('ocs_audit_last_success_timestamp_seconds', 'When an audit last found every balance right.', () =>
         seconds(this.lastAudit),
+      ),
+      optional(
+        'ocs_audit_last_run_timestamp_seconds',
+        'When this daemon last finished an audit, whatever it found.',
+        () => seconds(this.audits?.at),
+      ),
+      optional(
+        'ocs_audit_last_problems',
+        'Gaps and differences that the last audit found.',
+        () => this.audits?.problems,
+      ),
+      optional('ocs_audit_last_duration_seconds', 'How long the last audit took.', () => this.audits?.seconds),
+    ]
+  }
+}
+
+/** Files of charging data records. */
+export class CdrMetrics {
+  private files = 0
+  private records = 0
+  private errors = 0
+  private lastFsync: number | undefined
+  /** Entries that wait in the store for them, read at scrape. */
+  backlog: (() => number) | undefined
+
+  /** @param now Unix ms */
+  written(_entries: number, _octets: number, now: number): void {
+    this.lastFsync = now
+  }
+
+  writeError(): void {
+    this.errors++
+  }
+
+  closed({ records }: { readonly records: number }): void {
+    this.files++
+    this.records += records
+  }
+
+  families(): Family[] {
+    return [
+      counter(
+        'ocs_cdr_files_closed_total',
+        'Files of charging data records that have their manifest.',
+        () => this.files,
+      ),
+      counter('ocs_cdr_records_total', 'Charging data records in closed files.', () => this.records),
+      counter('ocs_cdr_write_errors_total', 'Failed writes of charging data records.', () => this.errors),
+      optional('ocs_cdr_backlog_entries', 'Ledger entries that are not in a file of records yet.', () =>
+        this.backlog?.(),
+      ),
+      optional(
+        'ocs_cdr_last_fsync_timestamp_seconds',
+        'When charging data records were last written and fsynced.',
+        () => seconds(this.lastFsync),
       ),
     ]
   }
@@ -536,10 +594,46 @@ export class SpoolCounts {
 const spoolOutcomes: readonly SpoolOutcome[] = ['kept', 'known', 'full', 'failed', 'slow']
 const bookingResults: readonly BookingResult[] = ['booked', 'unknown', 'rejected']
 
+/** `ocs_life_*`; handed to subscription/. */
+export class LifeCounts implements LifeMetrics {
+  private readonly changes = new CountBy(['active', 'grace', 'suspended', 'terminated', 'recycled', 'other'])
+  private readonly made = new Map<string, number>()
+
+  became(status: string): void {
+    this.changes.add(lifeStatuses.find(each => each === status) ?? 'other')
+  }
+
+  created(rule: string): void {
+    this.made.set(rule, (this.made.get(rule) ?? 0) + 1)
+  }
+
+  families(): Family[] {
+    return [
+      new Family(
+        'ocs_life_steps_total',
+        'Steps in the life cycle of accounts, by the status they left; other: what does not end a phase.',
+        'counter',
+        () => this.changes.samples('status'),
+      ),
+      new Family(
+        'ocs_life_auto_created_total',
+        'Accounts made at a first use, by rule of the catalog.',
+        'counter',
+        () => Array.from(this.made, ([rule, value]) => ({ labels: { rule }, value })),
+      ),
+    ]
+  }
+}
+
+const lifeStatuses = ['active', 'grace', 'suspended', 'terminated', 'recycled'] as const
+
 /** Accounts, catalog and the process. */
 export class OperationMetrics {
   private readonly recharges = new Map<string, CountBy>()
   private readonly reloads = new CountBy(['ok', 'refused'])
+  private readonly authentications = new Map(
+    (['token', 'key', 'jwt'] as const).map(kind => [kind, new CountBy(['known', 'refused', 'locked'])]),
+  )
   /** Version of the catalog in use. */
   catalog: string | undefined
   draining = false
@@ -554,6 +648,10 @@ export class OperationMetrics {
     results.add(result)
   }
 
+  authenticated(kind: 'token' | 'key' | 'jwt', result: 'known' | 'refused' | 'locked'): void {
+    this.authentications.get(kind)!.add(result)
+  }
+
   catalogReload(result: 'ok' | 'refused'): void {
     this.reloads.add(result)
   }
@@ -562,6 +660,12 @@ export class OperationMetrics {
     return [
       new Family('ocs_recharges_total', 'Recharges by channel and result.', 'counter', () =>
         Array.from(this.recharges, ([channel, results]) => results.samples('result', { channel })).flat(),
+      ),
+      new Family(
+        'ocs_admin_authentications_total',
+        'Credentials shown to the admin API, by kind and result.',
+        'counter',
+        () => Array.from(this.authentications, ([kind, results]) => results.samples('result', { kind })).flat(),
       ),
       new Family('ocs_catalog_info', '1; the label is the version of the catalog in use.', 'gauge', () =>
         this.catalog === undefined ? [] : [{ labels: { version: this.catalog }, value: 1 }],
@@ -589,7 +693,9 @@ export class Metrics {
   readonly asked = new AskedCounts()
   readonly store = new StoreCounts()
   readonly ledger = new LedgerMetrics()
+  readonly cdr = new CdrMetrics()
   readonly spool = new SpoolCounts()
+  readonly life = new LifeCounts()
   readonly operation = new OperationMetrics()
 
   /**
@@ -611,7 +717,9 @@ export class Metrics {
       ...this.asked.families(),
       ...this.store.families(),
       ...this.ledger.families(),
+      ...this.cdr.families(),
       ...this.spool.families(),
+      ...this.life.families(),
       ...this.operation.families(options.version),
       ...diameterFamilies(options.diameter, options.peers),
     ]
