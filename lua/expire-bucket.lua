@@ -15,8 +15,9 @@ Replies one text: skew, gone, early, expired; of a dry run `dry ` and JSON { acc
 -- @include booking
 -- @include draw-order
 -- @include census
+-- @include ending
 
-local LOOK_AGAIN = 3600000 -- ms: whether what was held of an ended bucket has come back, and it can go
+local AFTER_RENEWAL = 60000 -- ms: a renewal that comes at the same instant ends it, with all the rest in one entry
 local account_key, due_key, journal_key, census_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local now, offset, account_id, bucket_id, member, dry = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 assert(dry, 'arguments')
@@ -37,6 +38,12 @@ if not ended(bucket, now) then
   if bucket.ends > 0 then redis.call('ZADD', due_key, bucket.ends, member) else redis.call('ZREM', due_key, member) end
   return 'early'
 end
+local sub = not given and match(bucket.rest, ' sub ([1-9]%d*) at ')
+local renewed = sub and redis.call('HGET', account_key, 'subscription:' .. sub)
+if renewed and bucket.ends == tonumber(match(renewed, '^active from %d+ until (%d+) ')) then
+  redis.call('ZADD', due_key, now + AFTER_RENEWAL, member)
+  return 'early'
+end
 local all = {}
 for id in gmatch(values[4], '(%S+):%S+') do
   if id ~= bucket_id then all[#all + 1] = read_bucket(id, redis.call('HGET', account_key, 'bucket:' .. id)) end
@@ -46,24 +53,12 @@ for name, text in pairs(given or {}) do
   if id and id ~= bucket_id then all[#all + 1] = read_bucket(id, text) end
 end
 -- Decide.
-local book = new_book(read_funds(values[1]), values[3], now)
-local funds, free, census, rolled = book.funds, bucket.left - bucket.held, new_census(), nil
-local least, most, life, priority = match(bucket.rest, ' with .*roll=(%d+),(%d+),(%d+),(%d+)')
-if least and free > 0 and free >= tonumber(least) then
-  -- From the old one's end, however late we are. Not rolled twice: the new one has no `roll`; nor does it block or warn.
-  local origin, paid = match(bucket.rest, ' origin (%S+)'), match(bucket.rest, ' with paid')
-  rolled = { id = format('%d-1', funds.seq + 1), name = bucket.name, unit = bucket.unit, left = 0, held = 0, ends = bucket.ends + life }
-  rolled.rest = format(' priority %d origin %s%s', priority, origin, paid and ' with paid' or '')
-  local amount = min(free, tonumber(most))
-  free = free - amount
-  post_bucket(book, bucket, -amount)
-  post_bucket(book, rolled, amount)
-  count(census, 'bucket:' .. rolled.name, 1)
-  all[#all + 1] = rolled
-end
-post_bucket(book, bucket, -free, 'expiry')
-local empty = bucket.left == 0 -- so nothing is held, either
-if empty then count(census, 'bucket:' .. bucket.name, -1) else all[#all + 1] = bucket end
+local book, census = new_book(read_funds(values[1]), values[3], now), new_census()
+local funds = book.funds
+local rolled = end_bucket(book, bucket, format('%d-1', funds.seq + 1), census)
+if rolled then all[#all + 1] = rolled end
+local empty = bucket.left == 0
+if not empty then all[#all + 1] = bucket end
 if #book.posts > 0 then funds.seq = funds.seq + 1 end
 local out = { 'funds', write_funds(funds), 'order', draw_order(all) }
 for _, each in ipairs(all) do if book.changed[each.id] then out[#out + 1], out[#out + 2] = 'bucket:' .. each.id, write_bucket(each) end end

@@ -19,8 +19,10 @@ import {
   sessionIndexKey,
   sessionKey,
 } from './keys.js'
+import { readLife } from './life.js'
 import { inPipeline, pieces } from './pipeline.js'
 import type { Store } from './store.js'
+import { offerArguments, readSubscriptionState } from './subscriptions.js'
 import type {
   Account,
   Accounts,
@@ -41,6 +43,7 @@ import type {
   NewBucket,
   NewSubscriber,
   Override,
+  Precondition,
   Session,
   SessionLine,
   SubscribeOutcome,
@@ -56,6 +59,14 @@ const mostMoves = 20
 /** As lua/due-turn.lua says. */
 const askedOnSuspend = { reauthorise: 'reauth-all', abort: 'abort', wait: '' } as const
 
+/** The life cycle of accounts, where the catalog has one. */
+export interface LifeRules {
+  /** What a new account's life begins with, as lua/include/life.lua writes it; undefined: nothing but a status. */
+  atBirth(account: NewAccount, offers: readonly string[], opening: Micros): string | undefined
+  /** Sees to it that the account keeps the terms in force, which decide what the recharge does. */
+  beforeRecharge(account: string): Promise<void>
+}
+
 export class RedisAccounts implements Accounts {
   private readonly credits: Credits
 
@@ -68,6 +79,7 @@ export class RedisAccounts implements Accounts {
     private readonly patienceMs = 5000,
     /** Told of what a script left in the due list for open sessions, like `reauth alice`: it is due at once. */
     private readonly asked: (member: string) => void = () => undefined,
+    private readonly life?: LifeRules,
   ) {
     this.credits = new Credits(store, partitions, clock, patienceMs, asked)
   }
@@ -90,7 +102,9 @@ export class RedisAccounts implements Accounts {
       journalKey(partition),
       censusKey(partition),
       account.id,
-      account.status,
+      this.life?.atBirth(account, subscriber?.offers.map(({ offer }) => offer) ?? [], opening) ??
+        account.status ??
+        'active',
       account.currency,
       String(account.creditLimit),
       String(opening),
@@ -100,7 +114,9 @@ export class RedisAccounts implements Accounts {
       identities.map(({ type, value }) => `${type}:${value}`).join(' '),
       writeExtras({ ...noExtras, attributes: account.attributes ?? {} }),
       String(subscriber?.offers.length ?? 0),
-      ...(subscriber?.offers ?? []).flatMap(({ offer, buckets }) => offerWords(offer, buckets)),
+      ...(subscriber?.offers ?? []).flatMap(({ offer, buckets, ...opening }) =>
+        offerArguments(offer, buckets, opening),
+      ),
     ]
     const reply = (await this.store.call('create', deadline, redis => redis.create(...args))).split(' ')
     if (reply[0] === 'currency_differs') {
@@ -147,7 +163,8 @@ export class RedisAccounts implements Accounts {
     return reply !== 'no_account'
   }
 
-  recharge(request: RechargeRequest): Promise<CreditOutcome> {
+  async recharge(request: RechargeRequest): Promise<CreditOutcome> {
+    await this.life?.beforeRecharge(request.account)
     return this.credits.recharge(request)
   }
 
@@ -168,7 +185,8 @@ export class RedisAccounts implements Accounts {
         subscriber,
         rev,
         String(referenceKeepMs),
-        ...offerWords(offer, buckets),
+        String(request.fee ?? 0),
+        ...offerArguments(offer, buckets, request.opening),
       ),
     )
     const [status, boughtOffer, boughtFor, subscription, due] = reply.split(' ')
@@ -181,14 +199,16 @@ export class RedisAccounts implements Accounts {
           : { status: 'reference_taken', offer: boughtOffer!, subscriber: boughtFor! }
       case 'terminated':
         return { status: 'account_terminated' }
+      case 'insufficient':
+        return { status, needs: BigInt(boughtOffer!) as Micros, free: BigInt(boughtFor!) as Micros }
       default:
         return { status: status as 'no_account' | 'no_subscriber' | 'moved' }
     }
   }
 
   async setAttributes(request: Parameters<Accounts['setAttributes']>[0]): Promise<ExtrasOutcome> {
-    const { account, subscriber, changes, actor } = request
-    return this.changeExtras(account, ({ extras, subscribers }) => {
+    const { account, subscriber, changes, actor, precondition } = request
+    return this.changeExtras(account, precondition, ({ extras, subscribers }) => {
       if (subscriber !== undefined && !subscribers.some(({ id }) => id === subscriber))
         return { status: 'no_subscriber' }
       const now = subscriber === undefined ? extras.attributes : (extras.subscribers[subscriber] ?? {})
@@ -212,8 +232,8 @@ export class RedisAccounts implements Accounts {
     })
   }
 
-  async addOverride(account: string, override: Override): Promise<ExtrasOutcome> {
-    return this.changeExtras(account, ({ extras, subscribers }) => {
+  async addOverride(account: string, override: Override, precondition?: Precondition): Promise<ExtrasOutcome> {
+    return this.changeExtras(account, precondition, ({ extras, subscribers }) => {
       const { overrides } = extras
       const { subscriber, reason, actor } = override
       if (overrides.some(({ id }) => id === override.id)) return { status: 'unchanged' }
@@ -231,8 +251,8 @@ export class RedisAccounts implements Accounts {
   }
 
   async removeOverride(request: Parameters<Accounts['removeOverride']>[0]): Promise<ExtrasOutcome> {
-    const { account, id, reason, actor } = request
-    return this.changeExtras(account, ({ extras }) => {
+    const { account, id, reason, actor, precondition } = request
+    return this.changeExtras(account, precondition, ({ extras }) => {
       const override = extras.overrides.find(each => each.id === id)
       if (!override) return { status: 'no_override' }
       const kind = override.kind === 'limit' ? 'limit' : 'override'
@@ -244,8 +264,8 @@ export class RedisAccounts implements Accounts {
   }
 
   async optIn(request: Parameters<Accounts['optIn']>[0]): Promise<ExtrasOutcome> {
-    const { account, subscriber, counter, on, until = Infinity, reason, actor } = request
-    return this.changeExtras(account, ({ extras, subscribers }) => {
+    const { account, subscriber, counter, on, until = Infinity, reason, actor, precondition } = request
+    return this.changeExtras(account, precondition, ({ extras, subscribers }) => {
       if (subscriber !== '0' && !subscribers.some(({ id }) => id === subscriber)) return { status: 'no_subscriber' }
       const scopes = optInsOf(extras.optIns[counter])
       const before = scopes.get(subscriber)
@@ -360,17 +380,20 @@ export class RedisAccounts implements Accounts {
   /** Reads, changes and writes the extras; again when the profile moved meanwhile. What was lost on the way is found done. */
   private async changeExtras(
     id: string,
+    precondition: Precondition | undefined,
     change: (account: Account) => { extras: Extras; cause: object } | ExtrasOutcome,
   ): Promise<ExtrasOutcome> {
     const partition = partitionOf(id, this.partitions)
     for (let moves = 0; moves < mostMoves; moves++) {
       const account = await this.show(id)
       if (!account) return { status: 'no_account' }
+      if (moves === 0 && precondition?.(account) === false) return { status: 'stale' }
       const next = change(account)
       if ('status' in next) {
         const done = moves > 0 && (next.status === 'unchanged' || next.status === 'no_override')
         return done ? { status: 'changed' } : next
       }
+      if (precondition?.(account) === false) return { status: 'stale' }
       const reply = await this.store.call('account-extras', this.deadline(), redis =>
         redis.accountExtras(
           accountKey(partition, id),
@@ -456,11 +479,6 @@ export class RedisAccounts implements Accounts {
   }
 }
 
-/** An offer as lua/include/granting.lua reads it. */
-function offerWords(offer: string, buckets: readonly NewBucket[]): string[] {
-  return [offer, ...bucketArguments(buckets)]
-}
-
 /** How many buckets, and each of them as lua/include/granting.lua reads it. */
 export function bucketArguments(buckets: readonly NewBucket[]): string[] {
   return [
@@ -473,12 +491,13 @@ export function bucketArguments(buckets: readonly NewBucket[]): string[] {
 }
 
 /** What stands behind ` with` in a bucket's line, lua/include/account-lines.lua. */
-export function bucketWords({ paid, blocker, from, life, warn, rollover }: BucketTerms): string {
+export function bucketWords({ paid, blocker, from, life, remind, warn, rollover }: BucketTerms): string {
   const words: string[] = []
   if (paid) words.push('paid')
   if (blocker) words.push('blocker')
   if (from !== undefined) words.push(`from=${from}`)
   if (life !== undefined) words.push(`life=${life}`)
+  if (remind && remind.length > 0) words.push(`remind=${remind.join('.')}`)
   if (warn && warn.length > 0) words.push(`warn=${warn.join('.')}`)
   if (rollover) words.push(`roll=${rollover.min},${rollover.max},${rollover.lifeMs},${rollover.priority}`)
   return words.join(' ')
@@ -531,13 +550,17 @@ export function readAccount(id: string, partition: number, all: Record<string, s
       id: number,
       identities: identities.map(readIdentity),
     })),
-    subscriptions: profile.subscriptions,
+    subscriptions: profile.subscriptions.map(subscription => {
+      const line = all[`subscription:${subscription.id}`]
+      return line === undefined ? subscription : { ...subscription, state: readSubscriptionState(line), line }
+    }),
     buckets: order.map(word => readBucket(word.slice(0, word.indexOf(':')), all)),
     counters: Object.entries(all)
       .filter(([field]) => field.startsWith('counter:'))
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([field, text]) => readCounter(field.slice('counter:'.length), text)),
     extras: profile.extras,
+    life: readLife(all['life']),
     openSessions: Number(open),
     rev: rev!,
   }
@@ -549,8 +572,8 @@ function readIdentity(text: string): Identity {
 }
 
 function readBucket(id: string, all: Record<string, string>): Bucket {
-  const [, name, unit, left, held, until, priority, origin, words] =
-    /^(\S+) (\w+) left (\d+) held (\d+) until (\d+) priority (\d+) origin (\S+)(?: with (.*))?$/.exec(
+  const [, name, unit, left, held, until, priority, origin, subscription, granted, initial, catalog, words] =
+    /^(\S+) (\w+) left (\d+) held (\d+) until (\d+) priority (\d+) origin (\S+)(?: sub (\d+) at (\d+) first (\d+) catalog (\S+))?(?: with (.*))?$/.exec(
       all[`bucket:${id}`]!,
     )!
   return {
@@ -563,6 +586,12 @@ function readBucket(id: string, all: Record<string, string>): Bucket {
     priority: Number(priority),
     origin: origin!,
     ...readTerms(words ?? ''),
+    ...(initial !== undefined && {
+      subscription,
+      granted: Number(granted),
+      initial: BigInt(initial) as Units,
+      catalog,
+    }),
   }
 }
 
@@ -573,7 +602,9 @@ function readTerms(text: string): Omit<BucketTerms, 'priority' | 'origin'> & Pic
       return [name!, value ?? '']
     }),
   )
-  const [from, life, warn, roll, initial] = ['from', 'life', 'warn', 'roll', 'of'].map(name => words.get(name))
+  const [from, life, remind, warn, roll, initial] = ['from', 'life', 'remind', 'warn', 'roll', 'of'].map(name =>
+    words.get(name),
+  )
   const [min, max, lifeMs, priority] = roll?.split(',') ?? []
   const units = (digits: string): Units => BigInt(digits) as Units
   return {
@@ -581,6 +612,7 @@ function readTerms(text: string): Omit<BucketTerms, 'priority' | 'origin'> & Pic
     ...(words.has('blocker') && { blocker: true }),
     ...(from !== undefined && { from: Number(from) }),
     ...(life !== undefined && { life: Number(life) }),
+    ...(remind !== undefined && { remind: remind.split('.').map(Number) }),
     ...(warn !== undefined && { warn: warn.split('.').map(units) }),
     ...(roll !== undefined && {
       rollover: { min: units(min!), max: units(max!), lifeMs: Number(lifeMs), priority: Number(priority) },

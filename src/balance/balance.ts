@@ -43,6 +43,8 @@ export interface ChargeRequest extends RequestHead {
   readonly mostSessions?: number | undefined
   /** What a session that has ended reports: charged (the default), or only written to the ledger. */
   readonly lateUsage?: 'charge' | 'record' | undefined
+  /** The subscriber is not served: what was used is charged, nothing is granted, a session ends. */
+  readonly barred?: boolean | undefined
   readonly lines: readonly ChargeLine[]
   /** Of the counters that the lines' programs name: the period of `at`, and the account's own limit. */
   readonly counters: readonly CounterPeriod[]
@@ -169,9 +171,17 @@ export interface Profile {
   readonly subscriptions: readonly ProfileSubscription[]
   /** Subscriber number → its identities as `type:value`. */
   readonly subscribers: ReadonlyMap<string, readonly string[]>
+  /** Subscriber number → identities that it had when sessions were opened that may still be open. */
+  readonly former: ReadonlyMap<string, readonly string[]>
+  /** Numbers of subscribers that have left the account, and how. */
+  readonly departed: ReadonlyMap<string, Departure>
   /** Attributes, overrides, opt-ins. */
   readonly extras: Extras
 }
+
+/** `moved`: to another account, where it has another number. */
+export type Departure =
+  { readonly how: 'removed' } | { readonly how: 'moved'; readonly account: string; readonly number: string }
 
 export interface ProfileSubscription {
   readonly id: string
@@ -179,6 +189,8 @@ export interface ProfileSubscription {
   readonly since: Millis
   /** Number of the subscriber it belongs to; `0`: all of the account. */
   readonly subscriber: string
+  /** Its rules do not hold: its fee is not paid. */
+  readonly paused?: true | undefined
 }
 
 const hourMs = 3_600_000
@@ -278,7 +290,7 @@ export class Balance {
     const keys = args.length
     args.push(
       `${request.type} ${request.number} ${request.content} ${this.store.storeTime(request.deadline)} ${request.at} ${now} ` +
-        `${account} ${request.subscriber} ${request.rev} ${request.currency} ${shortName(sessionId)} ${request.mostSessions ?? (request.lateUsage === 'record' ? 'record' : '-')}`,
+        `${account} ${request.subscriber} ${request.rev} ${request.currency} ${shortName(sessionId)} ${request.mostSessions ?? (request.lateUsage === 'record' ? 'record' : '-')}${request.barred ? ',barred' : ''}`,
       sessionId,
       request.cause,
       `${this.times} ${request.lowBalance.length === 0 ? '-' : request.lowBalance.join('.')}`,
@@ -438,15 +450,62 @@ export function readProfile(
   return {
     currency,
     rev,
-    subscriptions: words(subscriptions).map(([id, offer, since, subscriber]) => ({
+    subscriptions: words(subscriptions).map(([id, offer, since, subscriber, paused]) => ({
       id: id!,
       offer: offer!,
       since: Number(since),
       subscriber: subscriber!,
+      ...(paused === 'paused' && { paused: true as const }),
     })),
-    subscribers: new Map(words(subscribers).map(([id, ...identities]) => [id!, identities])),
+    ...readSubscribers(subscribers),
     extras: readExtras(extras),
   }
 }
+
+/** The field `subscribers` of an account, lua/include/account-lines.lua. */
+export function readSubscribers(text: string): Pick<Profile, 'subscribers' | 'former' | 'departed'> {
+  const subscribers = new Map<string, readonly string[]>()
+  const former = new Map<string, readonly string[]>()
+  const departed = new Map<string, Departure>()
+  for (const [id, ...all] of words(text)) {
+    const [first = ''] = all
+    if (first === 'removed') departed.set(id!, { how: 'removed' })
+    else if (first.startsWith(movedTo)) {
+      const [account, number] = first.slice(movedTo.length).split(':')
+      departed.set(id!, { how: 'moved', account: account!, number: number! })
+    } else {
+      subscribers.set(
+        id!,
+        all.filter(word => !word.startsWith(was)),
+      )
+      const before = all.filter(word => word.startsWith(was)).map(word => word.slice(was.length))
+      if (before.length > 0) former.set(id!, before)
+    }
+  }
+  return { subscribers, former, departed }
+}
+
+/** As `readSubscribers` reads it. */
+export const writeSubscribers = ({
+  subscribers,
+  former,
+  departed,
+}: Pick<Profile, 'subscribers' | 'former' | 'departed'>): string =>
+  [
+    ...Array.from(subscribers, ([id, identities]) => ({
+      id,
+      all: [...identities, ...(former.get(id) ?? []).map(each => was + each)],
+    })),
+    ...Array.from(departed, ([id, departure]) => ({
+      id,
+      all: [departure.how === 'removed' ? 'removed' : `${movedTo}${departure.account}:${departure.number}`],
+    })),
+  ]
+    .sort((a, b) => Number(a.id) - Number(b.id))
+    .map(({ id, all }) => `${id} ${all.join(' ')}`)
+    .join(';')
+
+const was = 'was:'
+const movedTo = 'moved:'
 
 const words = (text: string): string[][] => (text === '' ? [] : text.split(';').map(part => part.split(' ')))

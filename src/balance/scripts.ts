@@ -72,7 +72,11 @@ export interface ScriptCommands {
   voucherGuess(...args: string[]): Promise<string>
   note(...args: string[]): Promise<string>
   keepAnswer(...args: string[]): Promise<string>
+  accountProfile(...args: string[]): Promise<string>
+  settleIdentity(...args: string[]): Promise<string>
   moveClock(...args: string[]): Promise<string>
+  life(...args: string[]): Promise<string>
+  unclaimIdentity(...args: string[]): Promise<string>
   putDocument(...args: string[]): Promise<string>
   publishEvents(...args: string[]): Promise<string>
   trimFeed(...args: string[]): Promise<string>

@@ -13,7 +13,23 @@ export interface Identity {
   readonly value: string
 }
 
-export type AccountStatus = 'active' | 'suspended' | 'terminated'
+/** The first and the last three by the life cycle of the catalog. */
+export type AccountStatus = 'created' | 'active' | 'suspended' | 'grace' | 'terminated' | 'recycled'
+
+/** Where an account is in its life cycle, lua/include/life.lua. */
+export interface AccountLife {
+  readonly phase: AccountStatus
+  readonly since: Millis
+  /** When the phase ends: of `active` the end of its validity. Undefined: never. */
+  readonly end: Millis | undefined
+  /** The shortest warning of that end that was told, ms before it; 0: none. */
+  readonly told: Millis
+  /** Suspended by hand, whatever the phase is. */
+  readonly byHand: boolean
+  /** Name of the life cycle in the catalog; `-`: it has none. */
+  readonly rule: string
+  readonly terms: string
+}
 
 /** A bought offer. Ordered by the catalog's rank, newest, id. */
 export interface Subscription {
@@ -22,6 +38,50 @@ export interface Subscription {
   readonly since: Millis
   /** Number of the subscriber that it is for; 0: all of the account. */
   readonly subscriber: string
+  /** Its fee is not paid, and its offer says that its rules do not hold then. */
+  readonly paused?: true | undefined
+  /** Of one with a fee, as far as the reader asked for it: its state, and the text that it was read from. */
+  readonly state?: SubscriptionState | undefined
+  readonly line?: string | undefined
+}
+
+/** What a subscription with a fee keeps: the field `subscription:<id>` of its account. */
+export interface SubscriptionState {
+  /** `grace`: its renewal failed, or waits for somebody. `ending`: it ends at the end of what is paid. */
+  readonly status: 'active' | 'grace' | 'ending'
+  /** What is paid for: [from, until); undefined: for good. */
+  readonly from: Millis
+  readonly until: Millis | undefined
+  /** Where its periods are counted from, the number of this one from there (0 the first), and how they are counted. */
+  readonly anchor: Millis
+  readonly index: number
+  readonly every: string | undefined
+  /** For this period; 0 where it came with an import. */
+  readonly paid: Micros
+  /** When something is to be done next. */
+  readonly due: Millis | undefined
+  /** Renewals that failed since. */
+  readonly tries: number
+  /** Offer that it is of from the next renewal on. */
+  readonly to?: string | undefined
+  /** Of `grace`: its end, when the renewal failed first, and what it needs. */
+  readonly ends?: Millis | undefined
+  readonly failed?: Millis | undefined
+  readonly needs?: Micros | undefined
+  /** So long ahead its end was told already, ms. */
+  readonly told?: Millis | undefined
+  /** Its buckets end with it. */
+  readonly expire?: boolean | undefined
+}
+
+/** Of a subscription that is made: what it is beside its offer and buckets. */
+export interface NewSubscription {
+  /** Version of the catalog. */
+  readonly catalog?: string | undefined
+  /** Undefined: it has no fee. */
+  readonly state?: SubscriptionState | undefined
+  /** When its end is told ahead first. */
+  readonly told?: Millis | undefined
 }
 
 /** `units`: generic, like points. `money`: micros of the account's currency. */
@@ -41,6 +101,8 @@ export interface BucketTerms {
   readonly paid?: boolean | undefined
   /** While it is valid, nothing behind it in the draw order is granted from. */
   readonly blocker?: boolean | undefined
+  /** So long before its end an event says so, descending: those that are still to come. */
+  readonly remind?: readonly Millis[] | undefined
   /** Amounts left whose crossing leaves an event, descending. */
   readonly warn?: readonly Units[] | undefined
   readonly rollover?: BucketRollover | undefined
@@ -68,14 +130,15 @@ export interface NewAccount {
   readonly id: string
   readonly currency: string
   readonly creditLimit: Micros
-  readonly status: AccountStatus
+  /** Undefined: as its life cycle says, else active. */
+  readonly status?: AccountStatus | undefined
   readonly attributes?: Readonly<Record<string, string>> | undefined
 }
 
 export interface NewSubscriber {
   readonly identities: readonly Identity[]
   /** Offers bought for the account with this subscriber, with their buckets. */
-  readonly offers: readonly { readonly offer: string; readonly buckets: readonly NewBucket[] }[]
+  readonly offers: readonly ({ readonly offer: string; readonly buckets: readonly NewBucket[] } & NewSubscription)[]
 }
 
 export interface Bucket extends BucketTerms {
@@ -85,8 +148,13 @@ export interface Bucket extends BucketTerms {
   readonly amount: Units
   readonly held: Units
   readonly until: Millis | undefined
-  /** Amount at first; known of buckets with `warn`. */
+  /** Amount at first. */
   readonly initial?: Units | undefined
+  /** Subscription that it came with; 0: none. */
+  readonly subscription?: string | undefined
+  /** When it was granted, and the version of the catalog that said how. */
+  readonly granted?: Millis | undefined
+  readonly catalog?: string | undefined
 }
 
 /**
@@ -99,6 +167,8 @@ export interface Extras {
   /** Attributes of a subscriber, by its number. */
   readonly subscribers: Readonly<Record<string, Readonly<Record<string, string>>>>
   readonly overrides: readonly Override[]
+  /** Numbers of subscribers that are blocked: they get 4010. */
+  readonly blocked: readonly string[]
   /**
    * By counter: who goes on beyond its limit, as words: the subscriber's number (0: the account), `=` and the ms until when if
    * that ends: `"day-roaming":"1=1796079600000 2"`. extras.ts: `optedIn`.
@@ -164,6 +234,8 @@ export interface Account {
   readonly buckets: readonly Bucket[]
   readonly counters: readonly CounterValue[]
   readonly extras: Extras
+  /** Undefined: the catalog had no life cycle for it yet. */
+  readonly life: AccountLife | undefined
   /** Open sessions. */
   readonly openSessions: number
   /** Of the profile: changes with subscribers, subscriptions and extras. */
@@ -231,6 +303,7 @@ export type SubscribeOutcome =
   | { readonly status: 'subscribed' | 'repeated'; readonly subscription: string }
   /** `moved`: the account's profile is no longer the one of `rev`: judge again. */
   | { readonly status: 'no_account' | 'no_subscriber' | 'account_terminated' | 'moved' }
+  | { readonly status: 'insufficient'; readonly needs: Micros; readonly free: Micros }
   /** The reference belongs to another offer or subscriber of this account. */
   | { readonly status: 'reference_taken'; readonly offer: string; readonly subscriber: string }
 
@@ -238,10 +311,15 @@ export type SubscribeOutcome =
 export type ExtrasOutcome =
   | { readonly status: 'changed' | 'unchanged' }
   | { readonly status: 'no_account' | 'no_subscriber' | 'no_override' }
+  /** It is no longer as whoever asked has read it. */
+  | { readonly status: 'stale' }
   /** An account has at most `most` attributes, or overrides. */
   | { readonly status: 'too_many'; readonly most: number }
   /** Another one says something about the same target in the same time. */
   | { readonly status: 'overlaps'; readonly override: Override }
+
+/** Whether an account still is as whoever asks for a change has read it. */
+export type Precondition = (account: Account) => boolean
 
 /** How many subscriptions and buckets of each name all accounts have. */
 export interface Census {
@@ -267,12 +345,15 @@ export interface Accounts {
   setStatus(id: string, status: AccountStatus, actor: string): Promise<boolean>
   /** Money in, once for each (channel, reference) over all accounts. Repays debt first. */
   recharge(request: RechargeRequest): Promise<CreditOutcome>
-  /** Gives an account an offer and its buckets, once for each reference. `subscriber` 0: for all of the account. No fee is taken. */
+  /** Gives an account an offer and its buckets, once for each reference. `subscriber` 0: for all of the account. Its fee comes from free money only. */
   subscribe(request: {
     readonly account: string
     readonly subscriber: string
     readonly offer: string
     readonly buckets: readonly NewBucket[]
+    /** Micros; default 0. */
+    readonly fee?: Micros | undefined
+    readonly opening?: NewSubscription | undefined
     /** Of the profile that the purchase was judged by. */
     readonly rev: string
     readonly reference: string
@@ -284,14 +365,16 @@ export interface Accounts {
     readonly subscriber?: string | undefined
     readonly changes: Readonly<Record<string, string | null>>
     readonly actor: string
+    readonly precondition?: Precondition | undefined
   }): Promise<ExtrasOutcome>
   /** Adding one again whose id is there changes nothing. */
-  addOverride(account: string, override: Override): Promise<ExtrasOutcome>
+  addOverride(account: string, override: Override, precondition?: Precondition): Promise<ExtrasOutcome>
   removeOverride(request: {
     readonly account: string
     readonly id: string
     readonly reason: string
     readonly actor: string
+    readonly precondition?: Precondition | undefined
   }): Promise<ExtrasOutcome>
   /** Lets a subscriber (0: the account) go on beyond the limit of a counter, or no longer. */
   optIn(request: {
@@ -302,6 +385,7 @@ export interface Accounts {
     readonly until?: Millis | undefined
     readonly reason?: string | undefined
     readonly actor: string
+    readonly precondition?: Precondition | undefined
   }): Promise<ExtrasOutcome>
   census(): Promise<Census>
   /** Open sessions (or the sessions of one account, ended ones that are still kept included). */

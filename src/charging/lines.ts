@@ -201,12 +201,13 @@ function subjectOf(profile: Profile, number: string): KnownSubject {
   if (!subject) {
     const { subscriptions, extras } = profile
     const own = subscriptions.filter(({ subscriber }) => subscriber === number || subscriber === '0')
+    const served = own.filter(({ paused }) => !paused)
     const oldest = (list: readonly { readonly since: Millis }[]): Millis =>
       list.reduce((least, { since }) => Math.min(least, since), Infinity)
     const accountActivation = oldest(subscriptions)
     const activation = oldest(own)
     subject = {
-      subscriptions: own,
+      subscriptions: served,
       account: new Map(Object.entries(extras.attributes)),
       subscriber: new Map(Object.entries(extras.subscribers[number] ?? {})),
       overrides: rateOverrides(profile),

@@ -90,6 +90,7 @@ t.test('a bucket keeps all that its grant said', async t => {
     life: 7 * day,
     paid: true,
     blocker: true,
+    remind: [3 * day, day],
     warn: [units(500n), units(100n)],
     rollover,
   })
@@ -97,7 +98,7 @@ t.test('a bucket keeps all that its grant said', async t => {
   const { amount, ...terms } = full
   t.strictSame(
     (await bucketsOf(scene, 'a')).find(({ name }) => name === 'data'),
-    { ...terms, id: '1-1', amount, held: 0n, initial: 1000n },
+    { ...terms, id: '1-1', amount, held: 0n, initial: 1000n, subscription: '1', granted: start, catalog: '-' },
   )
   t.match(await lastEntry(scene, 'a'), {
     posts: [
