@@ -37,12 +37,13 @@ failed=$((failed + ${fails:-0}))
 
 check 'the conformance table' npm run --silent conformance -- --check .tap/all.tap
 
-not_run=0
+# What can be installed and is not fails under CI; what a machine lacks for good, like a kernel module, is only told.
+to_install=0
 if [ -s .tap/not-run ]; then
-  not_run=1
+  ! grep -q '(install ' .tap/not-run || to_install=1
   sort -u .tap/not-run | sed 's/^\(not run: \)\{0,1\}/not run: /'
 fi
 line="$passed passed, $failed failed"
 [ "$skipped" = 0 ] || line="$line, $skipped skipped"
 echo "$line"
-[ "$failed" = 0 ] && { [ "$not_run" = 0 ] || [ "${CI:-}" != true ]; }
+[ "$failed" = 0 ] && { [ "$to_install" = 0 ] || [ "${CI:-}" != true ]; }
