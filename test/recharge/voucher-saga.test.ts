@@ -203,6 +203,18 @@ t.test('a refused credit frees the voucher at whatever step it breaks, and never
   }
 })
 
+t.test('a redemption that was given up cannot claim any more, so it needs no sweeper', async t => {
+  const { id, codes } = await vouchers.active({ count: 1 })
+  const account = await fresh()
+  const voucher = { batch: id, serial: 1 }
+  const late = { account, subscriber: '0', redemption: '3f2a', at: clock.now(), channel: 'portal', outlet: undefined }
+  await vouchers.store.intend(account, `${id}-1.3f2a`, clock.now())
+  t.same(await sweep(account), ['done'])
+  t.same(await due(account), [])
+  t.same(await vouchers.store.claim(voucher, { ...late, actor: 'late' }), { status: 'late' })
+  t.match(await vouchers.redeem(account, codes[0]!), { status: 'redeemed' })
+})
+
 t.test('a purchase that was given up does not come late', async t => {
   const account = await fresh()
   t.equal(await vouchers.store.voidPurchase(account, 'voucher:1-1.x'), false)
