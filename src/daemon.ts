@@ -40,7 +40,7 @@ import { Nodes } from './balance/nodes.js'
 import { Programs } from './balance/programs.js'
 import { Needs } from './balance/reauth.js'
 import { Snapshot } from './balance/snapshot.js'
-import { onceForStore, originStateId, OriginStates } from './balance/node-state.js'
+import { firstToClaim, onceForStore, originStateId, OriginStates } from './balance/node-state.js'
 import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
 import { storedAhead, VirtualTime } from './balance/virtual-time.js'
 import type { Accounts } from './balance/types.js'
@@ -67,6 +67,9 @@ import { audit } from './ledger/audit.js'
 import { AccountEntries } from './ledger/account-entries.js'
 import { LedgerIndex } from './ledger/account-index.js'
 import { Consumers } from './ledger/consumers.js'
+import { Nightly } from './ledger/nightly.js'
+import { eventSchema, eventTypeNames, rowOf } from './notification/event-types.js'
+import { Notifications } from './notification/notifications.js'
 import { CreditControl } from './gy/credit-control.js'
 import { DiameterGateways } from './gy/server-initiated.js'
 import { AccountHistory, timelineKinds } from './inquiry/account-history.js'
@@ -82,6 +85,8 @@ import { loadCatalog, readCatalog, type CatalogOutcome } from './rating/load.js'
 import { exchangeAt, exchangedRate, limitIn } from './rating/exchange.js'
 import { newBuckets } from './rating/match.js'
 import { compileRate } from './rating/price.js'
+import { AutoCreation } from './subscription/auto-create.js'
+import { joinMoney } from './recharge/money.js'
 import { LifeCycles } from './subscription/life-cycle.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
 import { lockFolder } from './store/folder-lock.js'
@@ -153,6 +158,8 @@ export async function startDaemon(options: {
   makeDataFolder(config)
   const token = refusing('admin.tokenFile', () => readOrMakeToken(config.admin.tokenFile))
   const dictionary = refusing('diameter.dictionaries', () => loadDictionary(config.diameter.dictionaries))
+  const unknownTypes = Notifications.faults(config.notifications)
+  if (unknownTypes.length > 0) throw new StartRefusal(unknownTypes)
   const omitted = unknownOmitted(config.diameter.peers, dictionary)
   if (omitted.length > 0) throw new StartRefusal(omitted)
 
@@ -202,6 +209,7 @@ export async function startDaemon(options: {
       ...{ catalog: () => catalog, clock, metrics: metrics.life },
     })
     const accounts = new RedisAccounts(store, partitions, config.charging, clock, undefined, asked, lifeCycles)
+    const money = joinMoney({ store, partitions, clock, accounts, asked, catalog: () => catalog })
     const journal = new Journal(background, partitions, machine)
     const id = daemonId(config)
     const leases = new Leases({ store: background, partitions, id, clock: machine, log })
@@ -210,19 +218,30 @@ export async function startDaemon(options: {
       accountLines: ids => snapshot.accountLines(ids),
       ...{ metrics: metrics.ledger, cdrMetrics: metrics.cdr },
     })
+    const notifications = new Notifications({
+      ...{ config: config.notifications, store: background, journal, leases, id, clock: machine, log },
+      ...{ levels: currency => moneyLevels(catalog, currency, clock.now()), metrics: metrics.notifications },
+    })
+    const appended = (partition: number): void => {
+      consumers.hint(partition)
+      notifications.hint(partition)
+    }
     const expiry = new Expiry({
       due: new DueLists(background, clock),
       partitions,
       leases,
       identities,
       ask: async member => (await asking.current?.due(member)) ?? 'stuck',
-      jobs: new Map([['life', (partition, member) => lifeCycles.job(partition, member)]]),
+      jobs: new Map([
+        ['life', (partition, member) => lifeCycles.job(partition, member)],
+        ['transfer', (_, member) => money.transfers.job(member)],
+      ]),
       keepSilentMs: config.charging.keepSilentMs,
       clock,
       log,
       metrics: metrics.expiry,
       offset: () => clock.now() - Date.now(), // a business clock that is not the machine's
-      appended: partition => consumers.hint(partition),
+      appended,
     })
     metrics.ledger.backlog = () => consumers.ledger.backlog.entries
     metrics.cdr.backlog = () => consumers.cdrBacklog
@@ -237,9 +256,16 @@ export async function startDaemon(options: {
     })
 
     const hints: ChargingHints = {
-      entry: account => consumers.hint(partitionOf(account, partitions)),
+      entry: account => appended(partitionOf(account, partitions)),
       due: (account, at) => expiry.hint(partitionOf(account, partitions), at),
     }
+    const autoCreation = new AutoCreation({
+      accounts,
+      catalog: () => catalog,
+      bucketsOf: (offer, now, currency) => newBuckets(catalog, offer, now, currency),
+      now: () => clock.now(),
+      created: rule => metrics.life.created(rule),
+    })
     const charging = new ChargingFunction({
       balance,
       identities,
@@ -260,6 +286,7 @@ export async function startDaemon(options: {
       }),
       catalog: () => catalog,
       trusted: () => !emptied,
+      autoCreate: identities => autoCreation.create(identities),
     })
     const spool = new Spool({
       directory: join(config.data, 'spool'),
@@ -419,6 +446,7 @@ export async function startDaemon(options: {
       metrics.operation.catalog = catalog.version
       metrics.charging.sold(catalog.services.keys())
       metrics.operation.catalogReload('ok')
+      if (status === 'loaded') notifications.catalogPublished(catalog.version)
       log.info({ event: 'catalog_loaded', catalog: catalog.version, warnings }, `catalog ${status}`)
       return { status, version: catalog.version, warnings }
     }
@@ -443,6 +471,9 @@ export async function startDaemon(options: {
     endings.push(() => leases.stop())
     consumers.start()
     endings.push(() => consumers.stop())
+    await notifications.start()
+    endings.push(() => notifications.stop())
+    notifications.catalogPublished(catalog.version)
     ledgerIndex.start()
     endings.push(() => ledgerIndex.stop())
     nodes.start()
@@ -451,10 +482,11 @@ export async function startDaemon(options: {
     expiry.start()
     endings.push(() => expiry.stop())
 
-    const proveBalances = async (): Promise<AuditView> => {
-      const directories = [config.journal.directory]
-      const result = await audit({ directories, journal, snapshot })
-      metrics.ledger.audited(result.problemCount, machine.now())
+    const proveBalances = async (full = false): Promise<AuditView> => {
+      const directories = [config.journal.directory, ...config.journal.archive]
+      const [began, state] = [machine.monotonic(), join(config.data, 'audit', 'state.jsonl')]
+      const result = await audit({ directories, journal, snapshot, state, full, now: machine.now() })
+      metrics.ledger.audited(result.problemCount, machine.now(), machine.monotonic() - began)
       if (!result.ok)
         log.error(
           { event: 'audit_failed', problems: result.problemCount, first: result.problems[0] },
@@ -463,9 +495,17 @@ export async function startDaemon(options: {
       return {
         accounts: result.accounts,
         entries: result.entries,
+        ...(result.since !== undefined && { since: new Date(result.since).toISOString() }),
         violations: result.problems.map(({ account, what, where }) => `account ${account}: ${what} (${where})`),
       }
     }
+
+    const nightly = new Nightly({
+      ...{ at: config.audit.at, timezone: () => catalog.timezone, clock, log, work: () => proveBalances() },
+      claim: day => firstToClaim(background, `audit:${day}`, id, machine.monotonic() + storePatienceMs),
+    })
+    nightly.start()
+    endings.push(() => nightly.stop())
 
     const status = (): StatusView => ({
       version,
@@ -515,6 +555,11 @@ export async function startDaemon(options: {
           diff,
           rate: rateUse,
           explain: query => explainer.explain(query),
+          notifications,
+          eventTypes: () => ({
+            types: eventTypeNames.map(type => ({ type, ...rowOf(type) })),
+            schema: eventSchema(),
+          }),
           history,
           historyKinds: { ledger: [...entryKinds, ...moves], timeline: timelineKinds },
           audit: proveBalances,
@@ -556,6 +601,9 @@ export async function startDaemon(options: {
             },
             audit: fields => log.info({ event: 'session_command', ...fields }, 'gateways are asked by command'),
           },
+          recharges: money.recharges,
+          adjustments: money.adjustments,
+          transfers: money.transfers,
           recharged: (channel, result) => metrics.operation.recharge(channel, result),
           keptAnswers: new RedisKeptAnswers(store, config.admin.idempotencyKeepMs),
         },

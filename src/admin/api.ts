@@ -1,5 +1,5 @@
 /**
- * The admin API over HTTP: the routes of routes.ts behind a bearer token, with limits on everything that comes in.
+ * The admin API over HTTP: the routes of routes.ts behind their permissions, with limits on everything that comes in.
  * Refusals are problem documents (problem.ts); nothing of ours, no stack and no path, leaves in one.
  */
 import type { AddressInfo } from 'node:net'
@@ -10,14 +10,15 @@ import { BalanceUnavailableError } from '../balance/store.js'
 import type { Clock } from '../clock.js'
 import type { ListenAddress } from '../config/config.js'
 import { cannotListen, httpLimits, type HttpService, withinGrace } from './http.js'
-import { fingerprintOf, once, readIdempotencyKey } from './idempotency.js'
+import { readIdempotencyKey } from './idempotency.js'
 import { openApiOf } from './openapi.js'
 import { Problem } from './problem.js'
-import type { Route, RouteAnswer, RouteRequest, RouteServices } from './route.js'
+import type { Route, RouteRequest, RouteServices } from './route.js'
 import { catalogOctets } from './rating-routes.js'
 import { routes } from './routes.js'
 import type { AdminServices } from './services.js'
-import { tokenCheck } from './token.js'
+import { workOf } from './work.js'
+import { mustBeAllowed, recorded } from './access.js'
 
 /** Octets of a JSON body; an import streams and has its own limit. */
 const bodyOctets = 1024 * 1024
@@ -25,7 +26,6 @@ const bodyOctets = 1024 * 1024
 /** @throws Error that names address and key when it cannot listen */
 export async function startAdminApi(options: {
   readonly listen: ListenAddress
-  readonly token: string
   /** Of ocsd. */
   readonly version: string
   readonly services: AdminServices
@@ -54,7 +54,7 @@ export async function startAdminApi(options: {
     },
   })
   app.server.maxConnections = httpLimits.connections
-  guard(app, tokenCheck(options.token))
+  guard(app, services)
   app.setErrorHandler((error: FastifyError, _request, reply) => refuse(reply, problemOf(error, log)))
   app.setNotFoundHandler((request, reply) =>
     refuse(
@@ -64,7 +64,7 @@ export async function startAdminApi(options: {
   )
   const document = openApiOf(routes, version)
   app.get('/openapi.json', () => document)
-  const streams = routes.flatMap(route => route.stream ?? [])
+  const streams = [...new Set(routes.flatMap(route => route.stream ?? []))]
   app.addContentTypeParser(streams, (_request, payload, done) => done(null, payload))
   const routeServices: RouteServices = { ...services, clock, isUnavailable }
   for (const route of routes) addRoute(app, route, routeServices)
@@ -79,31 +79,49 @@ export async function startAdminApi(options: {
   }
 }
 
-/** Before anything else of a request is looked at. */
-function guard(app: FastifyInstance, mayPass: (authorization: string | undefined) => boolean): void {
-  app.addHook('onRequest', (request, reply, done) => {
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Who asks; undefined: nobody needs to be known for it. */
+    principal: Principal | undefined
+  }
+}
+
+/** Before anything else of a request is looked at: who asks, how often, and whether he may. */
+function guard(app: FastifyInstance, { access }: AdminServices): void {
+  app.decorateRequest('principal', undefined)
+  app.addHook('onRequest', async (request, reply) => {
     reply.headers({
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
       'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
     })
-    if (request.url !== '/openapi.json' && !mayPass(request.headers.authorization)) {
-      reply.header('www-authenticate', 'Bearer')
-      done(
-        new Problem(
-          'unauthorized',
-          'send Authorization: Bearer with the token of the file that key admin.tokenFile names',
-        ),
-      )
-      return
-    }
     // A body that drips in holds its connection no longer than this; an import is served as long as octets come.
     if (!isStream(request)) {
       const timer = setTimeout(() => request.raw.destroy(), httpLimits.requestTimeoutMs)
       request.raw.once('end', () => clearTimeout(timer))
       reply.raw.once('close', () => clearTimeout(timer))
     }
-    done()
+    if (request.url === '/openapi.json') return
+    const outcome = await access.authenticate(request.headers.authorization, request.ip)
+    switch (outcome.status) {
+      case 'refused':
+        reply.header('www-authenticate', 'Bearer')
+        throw new Problem('unauthorized', outcome.why)
+      case 'locked':
+        reply.header('retry-after', String(outcome.seconds))
+        throw new Problem('too-many-failures', `too many failed tries from this address: wait ${outcome.seconds} s`)
+      case 'unavailable':
+        throw new Problem('store-unavailable', outcome.why)
+      case 'known':
+        request.principal = outcome.principal
+    }
+    const wait = access.limit(outcome.principal)
+    if (wait > 0) {
+      reply.header('retry-after', String(wait))
+      throw new Problem('too-many-requests', `${outcome.principal.id} asks too often: wait ${wait} s`)
+    }
+    const route = routes.find(({ method, path }) => method === request.method && path === request.routeOptions.url)
+    if (route) mustBeAllowed(outcome.principal, route)
   })
 }
 
@@ -131,7 +149,7 @@ function addRoute(app: FastifyInstance, route: Route, services: RouteServices): 
       if (route.stream && !route.stream.includes(contentType)) {
         throw new Problem('unsupported-media-type', `send ${route.stream.join(' or ')}`)
       }
-      const principal = tokenHolder
+      const principal = request.principal!
       const asked: RouteRequest = {
         params: request.params as RouteRequest['params'],
         query: request.query as RouteRequest['query'],
@@ -141,24 +159,14 @@ function addRoute(app: FastifyInstance, route: Route, services: RouteServices): 
         principal,
         actor: actorOf(principal, request),
       }
-      const work = (): Promise<RouteAnswer> | RouteAnswer => route.work(asked, services)
-      const answer = route.idempotent ? await once(services, requestOf(principal, request), work) : await work()
+      const place = { url: request.url, key: route.idempotent ? readIdempotencyKey(request.headers) : '' }
+      const answer = await recorded(route, asked, request.ip, services, () => workOf(route, asked, place, services))
       if (answer.headers) reply.headers(answer.headers)
       if (route.answerType) reply.type(route.answerType)
       return reply.status(answer.status).send(answer.body)
     },
   })
 }
-
-/** As its Idempotency-Key knows it. */
-const requestOf = ({ id }: Principal, { method, url, body, headers }: FastifyRequest): Parameters<typeof once>[1] => ({
-  principal: id,
-  key: readIdempotencyKey(headers),
-  fingerprint: fingerprintOf(method, url, body),
-})
-
-/** Whoever holds the token of the data folder. */
-const tokenHolder: Principal = { id: 'admin-api', kind: 'token', roles: ['admin'] }
 
 function actorOf(principal: Principal, { body, query }: FastifyRequest): string {
   const named =

@@ -58,6 +58,7 @@ export const ratingRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/catalog/reload',
     permission: 'catalog.publish',
+    guarded: 'publish',
     summary: 'Read the catalog again. A bad one is refused with every fault, and the old one stays.',
     query: object([], {
       reauthorise: text('Ask the gateways of all sessions to report, spread out in time, when the catalog is another', {
@@ -72,6 +73,7 @@ export const ratingRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/catalog/check',
     permission: 'catalog.write',
+    readsOnly: true,
     summary:
       'Say what a reload would: faults, failing tests, what accounts hold that the catalog lacks; warnings, prices that jump.',
     body: given({ jump }),
@@ -84,6 +86,7 @@ export const ratingRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/catalog/diff',
     permission: 'catalog.write',
+    readsOnly: true,
     summary:
       'Say what a catalog would change against the one in use: by offer and rule, with how many subscriptions have it.',
     body: given(),
@@ -96,6 +99,7 @@ export const ratingRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/rate',
     permission: 'catalog.read',
+    readsOnly: true,
     summary:
       'What usage costs, and why: of an account or subscriber, or of an account that is described. Nothing is written.',
     body: object(['service', 'amount'], {

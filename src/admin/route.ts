@@ -17,8 +17,14 @@ export interface Route {
   readonly summary: string
   /** What whoever asks must be allowed. */
   readonly permission: Permission
+  /** `credit`: its body has an amount, which ceilings bound and above which it takes two persons. `publish`: so may a catalog. */
+  readonly guarded?: 'credit' | 'publish'
+  /** A POST that changes nothing: it leaves no line in the audit log. */
+  readonly readsOnly?: true
   /** Money moves: the header Idempotency-Key is required, and the same request again gets the first answer. */
   readonly idempotent?: true
+  /** Two people may edit what it changes: the header If-Match may name the ETag that was read. */
+  readonly ifMatch?: true
   readonly params?: Schema
   readonly query?: Schema
   readonly body?: Schema

@@ -4,7 +4,6 @@
  */
 import type { Readable } from 'node:stream'
 import { overrideKinds, type AccountStatus, type Identity, type IdentityType } from '../balance/types.js'
-import { formatMoney } from '../units.js'
 import {
   addOverride,
   answerWith,
@@ -22,10 +21,12 @@ import {
 import { checkIfMatch, etagOf, stateOfAccount } from './etag.js'
 import { careRoutes } from './care-routes.js'
 import { importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
+import { notificationRoutes } from './notification-routes.js'
 import { peerRoutes } from './peers.js'
 import { accessRoutes } from './access-routes.js'
 import { Problem } from './problem.js'
 import { ratingRoutes } from './rating-routes.js'
+import { rechargeRoutes } from './recharge-routes.js'
 import {
   accountId,
   existing,
@@ -41,6 +42,7 @@ import {
   type Schema,
 } from './route.js'
 import { clockRoutes } from './clock-routes.js'
+import { lifeRoutes } from './life-routes.js'
 import { readCsv, readJsonLines } from './rows.js'
 import { sessionCommandRoutes } from './session-commands.js'
 import { redo } from './work.js'
@@ -242,24 +244,7 @@ export const routes: readonly Route[] = [
     problems: ['not-found'],
     work: findSubscriber,
   },
-  {
-    method: 'POST',
-    path: '/v1/accounts/:id/recharges',
-    permission: 'recharge.write',
-    guarded: 'credit',
-    idempotent: true,
-    summary: 'Money in, once for each channel and reference: the same again is answered with the first result.',
-    params: accountParams,
-    body: object(['amount', 'currency', 'channel', 'reference'], {
-      amount: money,
-      currency,
-      channel: text('Where it came from, like voucher or care', { pattern: '^[A-Za-z0-9._-]{1,32}$' }),
-      reference: text('Unique in its channel, 1 to 128 characters without spaces', { pattern: '^[!-~]{1,128}$' }),
-    }),
-    answers: { 201: 'Credited', 200: 'This reference was credited before: `repeated` is true' },
-    problems: ['not-found', 'currency-differs', 'reference-taken', 'account-terminated', 'balance-too-large'],
-    work: recharge,
-  },
+  ...rechargeRoutes,
   {
     method: 'GET',
     path: '/v1/sessions',
@@ -304,8 +289,10 @@ export const routes: readonly Route[] = [
   },
   ...sessionCommandRoutes,
   ...clockRoutes,
+  ...lifeRoutes,
   ...ratingRoutes,
   ...careRoutes,
+  ...notificationRoutes,
   ...accessRoutes((approval, services) => {
     const route = routes.find(({ method, path }) => `${method} ${path}` === approval.route)
     if (!route) throw new Problem('not-found', `${approval.route} is no route of this version`)
@@ -316,10 +303,13 @@ export const routes: readonly Route[] = [
     path: '/v1/audit',
     permission: 'ledger.read',
     readsOnly: true,
-    summary: 'Prove every balance from the entries of the ledger.',
+    summary: 'Prove every balance from the entries of the ledger that are new since the last audit.',
+    query: object([], {
+      full: { type: 'string', enum: ['true', 'false'], description: 'true: read everything again' },
+    }),
     answers: { 200: 'How many accounts and entries, and every violation' },
     problems: [],
-    work: async (_, { audit }) => ok(await audit()),
+    work: async ({ query }, { audit }) => ok(await audit(query['full'] === 'true')),
   },
   {
     method: 'GET',
@@ -433,67 +423,6 @@ async function findSubscriber({ params }: RouteRequest, services: RouteServices)
   const found = await accounts.find(identityOf(params['type'] as IdentityType, params['value']!))
   if (!found) throw new Problem('not-found', 'no subscriber has this identity')
   return ok({ subscriber: found.subscriber, account: viewOfAccount(found.account, services, clock.now()) })
-}
-
-interface RechargeBody {
-  readonly amount: string
-  readonly currency: string
-  readonly channel: string
-  readonly reference: string
-}
-
-async function recharge({ params, body, actor }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
-  const account = params['id']!
-  const { amount: written, currency, channel, reference } = body as RechargeBody
-  const amount = moneyOf(written)
-  if (amount <= 0n) throw new Problem('invalid-request', 'amount must be more than 0')
-  const outcome = await services.accounts.recharge({
-    account,
-    amount,
-    currency,
-    channel,
-    reference,
-    actor,
-  })
-  const done = outcome.status === 'credited' || outcome.status === 'repeated'
-  services.recharged(channel, done ? outcome.status : 'refused')
-  switch (outcome.status) {
-    case 'credited':
-    case 'repeated': {
-      const { money, debt, sequence } = outcome
-      const repeated = outcome.status === 'repeated'
-      return {
-        status: repeated ? 200 : 201,
-        body: {
-          account,
-          amount: formatMoney(amount),
-          money: formatMoney(money),
-          debt: formatMoney(debt),
-          sequence,
-          repeated,
-        },
-      }
-    }
-    case 'no_account':
-      throw noAccount(account)
-    case 'currency_differs':
-      throw new Problem('currency-differs', `account ${account} has another currency than ${currency}`)
-    case 'too_large':
-      throw new Problem(
-        'balance-too-large',
-        `${formatMoney(amount)} would take account ${account} above what can be kept`,
-      )
-    case 'account_terminated':
-      throw new Problem('account-terminated', `account ${account} is terminated`)
-    case 'reference_taken':
-      throw new Problem(
-        'reference-taken',
-        `${channel} ${reference} credited ${formatMoney(outcome.amount)} to account ${outcome.account}`,
-        { account: outcome.account, amount: formatMoney(outcome.amount) },
-      )
-    default:
-      throw new Problem('invalid-request', outcome.status)
-  }
 }
 
 async function listSessions({ query }: RouteRequest, { accounts }: RouteServices): Promise<RouteAnswer> {

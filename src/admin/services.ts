@@ -9,9 +9,12 @@ import type { CatalogDiff } from '../rating/diff.js'
 import type { Micros, Millis } from '../units.js'
 import type { CareServices } from './care-routes.js'
 import type { ClockServices } from './clock-routes.js'
+import type { LifeServices } from './life-routes.js'
+import type { NotificationServices } from './notification-routes.js'
 import type { SessionCommands } from './session-commands.js'
 import type { IdempotencyServices } from './idempotency.js'
 import type { PeerServices } from './peers.js'
+import type { RechargeServices } from './recharge-routes.js'
 import type { TraceServices } from './trace.js'
 
 /**
@@ -25,7 +28,15 @@ export type BucketsOf = (
 ) => readonly NewBucket[] | { readonly refused: string } | undefined
 
 export interface AdminServices
-  extends CareServices, AccessServices, IdempotencyServices, ClockServices, PeerServices, TraceServices {
+  extends
+    CareServices,
+    AccessServices,
+    IdempotencyServices,
+    ClockServices,
+    LifeServices,
+    PeerServices,
+    TraceServices,
+    RechargeServices {
   readonly accounts: Accounts
   readonly newBuckets: BucketsOf
   readonly catalog: () => CatalogView
@@ -50,11 +61,10 @@ export interface AdminServices
   readonly rate: (whose: RatedSubject, use: UseWords) => Promise<RateOutcome>
   /** What the ledger says of a request. */
   readonly explain: (query: ExplainQuery) => Promise<Explained>
-  readonly audit: () => Promise<AuditView>
+  /** `full`: everything again, not only what is new since the last one that found nothing wrong. */
+  readonly audit: (full?: boolean) => Promise<AuditView>
   readonly status: () => StatusView
   readonly sessionCommands: SessionCommands
-  /** A recharge was tried. */
-  readonly recharged: (channel: string, result: 'credited' | 'repeated' | 'refused') => void
 }
 
 /** A catalog as its author has it before it is installed. */
@@ -105,7 +115,10 @@ export type ReloadOutcome =
 
 export interface AuditView {
   readonly accounts: number
+  /** That were read. */
   readonly entries: number
+  /** When the audit was that this one went on from; absent: everything was read. */
+  readonly since?: string
   /** Gaps and differences in words; none: every balance is what its entries say. */
   readonly violations: readonly string[]
 }

@@ -13,6 +13,7 @@ import { commandLabels, type DiameterCounters } from '../diameter/metrics.js'
 import type { LifeMetrics } from '../subscription/life-cycle.js'
 import { unitTypes, type UnitType } from '../units.js'
 import { Buckets, CountBy, Family, type Labels, type Sample } from './counts.js'
+import { NotificationCounts } from './notification-counts.js'
 
 export const ccrTypes = ['initial', 'update', 'terminate', 'event'] as const
 export type CcrType = (typeof ccrTypes)[number]
@@ -696,6 +697,7 @@ export class Metrics {
   readonly cdr = new CdrMetrics()
   readonly spool = new SpoolCounts()
   readonly life = new LifeCounts()
+  readonly notifications = new NotificationCounts()
   readonly operation = new OperationMetrics()
 
   /**
@@ -720,6 +722,7 @@ export class Metrics {
       ...this.cdr.families(),
       ...this.spool.families(),
       ...this.life.families(),
+      ...this.notifications.families(),
       ...this.operation.families(options.version),
       ...diameterFamilies(options.diameter, options.peers),
     ]

@@ -14,13 +14,14 @@ import type { AdminServices } from '../../src/admin/services.js'
 import { RedisKeptAnswers } from '../../src/balance/idempotency.js'
 import type { NewBucket } from '../../src/balance/types.js'
 import { systemClock } from '../../src/clock.js'
+import { joinMoney } from '../../src/recharge/money.js'
 import { localInstant } from '../../src/rating/calendar.js'
 import type { Catalog } from '../../src/rating/catalog.js'
 import { limitIn } from '../../src/rating/exchange.js'
 import { readCatalog } from '../../src/rating/load.js'
 import { newBuckets } from '../../src/rating/match.js'
 import { units } from '../../src/units.js'
-import { startStore, type TestStore } from './store.js'
+import { partitions, startStore, type TestStore } from './store.js'
 
 export const token = 'a-token-of-thirty-two-characters-x'
 
@@ -130,8 +131,15 @@ export async function startAdmin(
     metrics: { authenticated: () => undefined },
   })
   t.teardown(() => access.close())
+  const money = joinMoney({
+    ...{ store: store.store, partitions, clock: systemClock, accounts: store.accounts },
+    catalog: () => changes.tariff?.() ?? catalog,
+  })
   const services: AdminServices = {
     accounts: store.accounts,
+    recharges: money.recharges,
+    adjustments: money.adjustments,
+    transfers: money.transfers,
     newBuckets: (offer, now, currency) =>
       offer === 'bundle-5gb' ? [bucket(now)] : newBuckets(catalog, offer, now, currency),
     tariff: () => catalog,
@@ -171,6 +179,10 @@ export async function startAdmin(
     startTrace: () => ({ status: 'too_many' }),
     showMessage: () => {
       throw new Error('nothing is traced here')
+    },
+    lifeCycles: {
+      setEnd: () => Promise.resolve({ status: 'no_life' }),
+      terminate: () => Promise.resolve({ status: 'no_account' }),
     },
     businessClock: {
       ahead: () => undefined,
