@@ -16,11 +16,14 @@ import type { AccountView, BucketView, CounterView, OptInView, OverrideView, Ses
 import type { Config } from './config/config.js'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
+import { addCareCommands } from './ctl/care.js'
 import { addCatalogCommands } from './ctl/catalog.js'
 import { addClockCommands } from './ctl/clock.js'
 import type { CallOptions, Ctl, Options } from './ctl/command.js'
 import { addPeerCommands } from './ctl/peers.js'
+import { addLifeCommands, lifePairs } from './ctl/life.js'
 import { addGatewayCommands } from './ctl/gateway.js'
+import { addNotificationCommands } from './ctl/notifications.js'
 import { addRateCommands } from './ctl/rate.js'
 import { addSessionCommands, stateText } from './ctl/sessions.js'
 import { pairs, table } from './ctl/text.js'
@@ -89,11 +92,17 @@ Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
   const usage = (message: string): Error => new Usage(message)
   const ctl: Ctl = { command, keyed, final, confirm, call, stream, download, put, actor, usage }
 
-  const show = program.command('show').description('Show an account.').exitOverride()
+  const show = command(
+    program,
+    'show [number]',
+    'All that a care call needs, on one screen: of an MSISDN, imsi:…, nai:… or account.',
+  )
   command(show, 'account <id>', 'Show an account with its subscribers and buckets.').action(showAccount)
   command(show, 'subscriber <identity>', 'Show the account of a subscriber: an MSISDN, imsi:… or nai:….').action(
     showSubscriber,
   )
+
+  addCareCommands(program, show, ctl)
 
   const create = program.command('create').description('Create an account.').exitOverride()
   command(create, 'account <id>', 'Create an account, and a subscriber when an identity is given.')
@@ -184,7 +193,11 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   addGatewayCommands(program, ctl)
   addSessionCommands(sessions, ctl)
   addClockCommands(program, ctl)
-  command(program, 'audit', 'Prove every balance from the ledger.').action(audit)
+  addLifeCommands(program, ctl)
+  addNotificationCommands(program, ctl)
+  command(program, 'audit', 'Prove every balance from the ledger.')
+    .option('--full', 'read all of it, not only what is new since the last audit that found nothing wrong')
+    .action(audit)
   command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)
   return program
 }
@@ -348,7 +361,11 @@ async function recharge(id: string, amount: string, options: RechargeOptions): P
 
 async function setStatus(id: string, status: string, options: Options): Promise<void> {
   const account = await call<AccountView>(options, 'PATCH', `/v1/accounts/${encodeURIComponent(id)}`, { status })
-  put(options, account, () => `account ${id} is ${account.status}`)
+  put(options, account, () => {
+    const { life } = account
+    const why = status === 'active' && life && account.status !== 'active'
+    return `account ${id} is ${account.status}${why ? `, by its life cycle ${life.rule ?? ''}: see ocsctl valid-until` : ''}`
+  })
 }
 
 async function listSessions(options: Options & { readonly account?: string; readonly limit: string }): Promise<void> {
@@ -430,13 +447,14 @@ async function reloadCatalog(options: Options & { readonly reauthorise?: boolean
 
 const warningsOf = ({ warnings }: Reloaded): string[] => warnings.map(warning => `warning: ${warning}`)
 
-async function audit(options: Options): Promise<void> {
-  const view = await call<AuditView>(options, 'POST', '/v1/audit')
-  const { accounts, entries, violations } = view
+async function audit(options: Options & { readonly full?: boolean }): Promise<void> {
+  const view = await call<AuditView>(options, 'POST', `/v1/audit${options.full ? '?full=true' : ''}`)
+  const { accounts, entries, since, violations } = view
   put(options, view, () => {
     const verdict =
       violations.length === 0 ? 'every balance is what its entries say' : `${violations.length} violations`
-    return [...violations, `${accounts} accounts, ${entries} entries: ${verdict}`].join('\n')
+    const read = since === undefined ? `${entries} entries` : `${entries} entries since the audit of ${since}`
+    return [...violations, `${accounts} accounts, ${read}: ${verdict}`].join('\n')
   })
   if (violations.length > 0) process.exitCode = 1
 }
@@ -469,6 +487,7 @@ function accountText(account: AccountView): string {
     pairs({
       account: account.id,
       status: account.status,
+      ...(account.life && lifePairs(account.life)),
       money: `${account.money} ${currency}`,
       held: account.held,
       free: account.free,

@@ -25,6 +25,8 @@ export const censusKey = (partition: number): string => `ocs:{${partition}}:cens
 export const consumersKey = (partition: number): string => `ocs:{${partition}}:consumers`
 /** Who looks after the partition's journal and due list for the moment. */
 export const leaseKey = (partition: number): string => `ocs:{${partition}}:lease`
+/** Which daemon does what is to be done once by any of them: `audit:2026-11-22`. */
+export const claimKey = (name: string): string => `ocs:claim:${name}`
 /** Daemons that live: when each was last heard of. */
 export const daemonsKey = 'ocs:daemons'
 

@@ -1,9 +1,11 @@
 /**
  * What belongs to all daemons on one store.
  */
-import { originStatesKey, storeKey } from './keys.js'
+import { claimKey, originStatesKey, storeKey } from './keys.js'
 import type { Millis } from '../units.js'
 import type { Store } from './store.js'
+
+const claimKeepMs = 48 * 3_600_000
 
 /**
  * Origin-State-Id (RFC 6733 section 8.16): the time when the store was first used. It grows only when sessions were lost,
@@ -29,6 +31,14 @@ export async function onceForStore(
   if ((await store.call('hget', deadline, redis => redis.hget(storeKey, field))) !== null) return
   await work()
   await store.call('hset', deadline, redis => redis.hset(storeKey, field, Date.now()))
+}
+
+/** True for the one of all daemons that is first to claim the name; it may ask again. Forgotten after two days. @param deadline monotonic ms */
+export function firstToClaim(store: Store, name: string, daemon: string, deadline: number): Promise<boolean> {
+  return store.call('claim', deadline, async redis => {
+    await redis.set(claimKey(name), daemon, 'PX', claimKeepMs, 'NX')
+    return (await redis.get(claimKey(name))) === daemon
+  })
 }
 
 /** The last Origin-State-Id of each gateway, shared by all daemons. */

@@ -3,13 +3,19 @@
  * entry at hand to its balances in the store; semantics.md section 11, I1 and I2. Charges may go on meanwhile: an account
  * that moves is compared at the entry that its balances were read at.
  *
+ * With a state file it goes on where the last one that found nothing wrong ended, so that a night reads a day and not a year; what somebody
+ * changed in the files before that, only a full one finds. While something is wrong the state stays as it was, and each audit says it again.
+ *
  * Memory: a few numbers an account, and entries that came before an earlier one of their account.
  */
+import { stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { isAfter, streamStart, type Journal } from '../balance/journal.js'
 import { partitionOf } from '../balance/keys.js'
 import type { Snapshot } from '../balance/snapshot.js'
 import type { Account, Session } from '../balance/types.js'
+import type { Millis } from '../units.js'
+import { readState, writeState, type AccountReached, type FilePlace } from './audit-state.js'
 import { listFiles, readLines } from './files.js'
 
 export interface AuditProblem {
@@ -30,6 +36,8 @@ export interface AuditResult {
   readonly duplicates: number
   /** Accounts without any entry at hand: their balances are not proven. */
   readonly unproven: number
+  /** When the audit ended that this one went on from; undefined: it read everything. */
+  readonly since: Millis | undefined
   /** The first hundred of `problemCount`. */
   readonly problems: readonly AuditProblem[]
   readonly problemCount: number
@@ -40,6 +48,12 @@ export interface AuditOptions {
   readonly directories: readonly string[]
   readonly journal: Journal
   readonly snapshot: Snapshot
+  /** Where an audit without problems leaves how far it came; absent: it reads everything and leaves nothing. */
+  readonly state?: string | undefined
+  /** Read everything all the same. */
+  readonly full?: boolean | undefined
+  /** Of the state, ms. */
+  readonly now?: Millis | undefined
 }
 
 /** A line of a file, or an entry of a stream with its place. */
@@ -87,7 +101,8 @@ class Audit {
   private readonly chains = new Map<string, Chain>()
   private readonly files: LedgerFolders
   /** Last id of each partition that was read from a file or a stream. */
-  private readonly reached: string[]
+  private reached: string[]
+  private since: Millis | undefined
   private readonly problems: AuditProblem[] = []
   private problemCount = 0
   private fromFiles = 0
@@ -104,6 +119,7 @@ class Audit {
   }
 
   async run(): Promise<AuditResult> {
+    await this.resume()
     await this.readFiles()
     await this.readStreams()
     const holds = await this.readHolds()
@@ -118,7 +134,9 @@ class Audit {
     for (const id of suspects) await this.compareMoment(id)
     for (const id of this.waiting) this.notReached(id, this.chains.get(id)!)
     await this.findMissing()
+    await this.save()
     return {
+      since: this.since,
       ok: this.problemCount === 0,
       accounts: this.accounts,
       entries: this.fromFiles + this.fromStream,
@@ -129,6 +147,39 @@ class Audit {
       problems: this.problems,
       problemCount: this.problemCount,
     }
+  }
+
+  private async resume(): Promise<void> {
+    const { state: path, full = false, journal } = this.options
+    if (path === undefined || full) return
+    const found = await readState(path, journal.partitions, reached =>
+      this.chains.set(reached.account, chainOf(reached)),
+    )
+    if (!found) {
+      this.chains.clear()
+      return
+    }
+    this.since = found.at
+    this.reached = [...found.reached]
+    for (const [file, place] of found.files) {
+      const size = await stat(file).then(
+        ({ size }) => size,
+        () => undefined, // moved away since: it was proven
+      )
+      if (size === undefined) continue
+      if (size < place.offset) this.report('-', `it is shorter than when it was last audited: ${size} octets`, file)
+      this.files.begin(file, place)
+    }
+  }
+
+  private async save(): Promise<void> {
+    const { state: path, now = Date.now() } = this.options
+    if (path === undefined || this.problemCount > 0) return
+    const reached = (function* (chains): Generator<AccountReached> {
+      for (const [account, { partition, from, seq, id, held, balances }] of chains)
+        yield { account, partition, from, seq, id, held, balances }
+    })(this.chains)
+    await writeState(path, { at: now, reached: this.reached, files: this.files.reached }, reached)
   }
 
   private async readFiles(): Promise<void> {
@@ -398,6 +449,11 @@ class Audit {
   }
 }
 
+const chainOf = ({ partition, from, seq, id, held, balances }: AccountReached): Chain => ({
+  ...{ partition, from, seq, id, held, balances: new Map(balances) },
+  ...{ parked: undefined, awaited: undefined, met: false },
+})
+
 /** Of all open sessions of an account. */
 interface Holds {
   sessions: number
@@ -453,6 +509,16 @@ class LedgerFolders {
   private readonly places = new Map<string, { offset: number; line: number }>()
 
   constructor(private readonly directories: readonly string[]) {}
+
+  /** How much of each file was read. */
+  get reached(): ReadonlyMap<string, FilePlace> {
+    return this.places
+  }
+
+  /** Read on here. */
+  begin(file: string, { offset, line }: FilePlace): void {
+    this.places.set(file, { offset, line })
+  }
 
   /** Some hundred lines at a time, of the folder whose next lines are the oldest. */
   async *read(): AsyncGenerator<{ lines: readonly string[]; file: string; number: number }> {

@@ -43,7 +43,7 @@ function exercise({ metrics, diameter }: ReturnType<typeof metricsWith>): void {
   store.clockSkew = () => -0.004
   ledger.written(3, 900, 1_763_000_000_000)
   ledger.backlog = () => 5
-  ledger.audited(0, 1_763_000_000_000)
+  ledger.audited(0, 1_763_000_000_000, 250)
   for (let channel = 0; channel < 100; channel++) operation.recharge(`channel-${channel}`, 'credited')
   operation.catalog = '3f2a'
   for (const peer of peers) {
