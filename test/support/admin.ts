@@ -27,6 +27,9 @@ export const token = 'a-token-of-thirty-two-characters-x'
 
 export interface TestAdmin {
   readonly api: HttpService
+  readonly services: AdminServices
+  /** Of its audit log. */
+  readonly auditFolder: string
   /** Lines of the log from level error on. */
   readonly errors: string[]
   readonly url: string
@@ -224,6 +227,8 @@ export async function startAdmin(
   const url = `http://127.0.0.1:${api.port}`
   return {
     api,
+    services,
+    auditFolder: folder,
     errors,
     url,
     store,
