@@ -153,6 +153,18 @@ export class SubscriptionStore {
     await this.store.call('due', this.deadline(), redis => redis.zrem(dueKey(partition), member))
   }
 
+  /** Puts a member at its time. Done by many at once, or late, it is only looked at once more. */
+  async put(account: string, member: string, at: Millis): Promise<void> {
+    const partition = partitionOf(account, this.partitions)
+    await this.store.call('due', this.deadline(), redis => redis.zadd(dueKey(partition), String(at), member))
+  }
+
+  /** What a request with this reference was answered; undefined: there was none. */
+  async answered(account: string, reference: string): Promise<string | undefined> {
+    const key = onceKey(partitionOf(account, this.partitions), `subscription:${account}:${reference}`)
+    return (await this.store.call('once', this.deadline(), redis => redis.get(key))) ?? undefined
+  }
+
   private deadline(): number {
     return this.store.deadlineIn(this.patienceMs)
   }

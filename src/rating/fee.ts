@@ -71,6 +71,14 @@ export function nextPeriod(fee: Fee, timezone: string, standing: Standing, reach
   return period
 }
 
+/** The whole period that a subscription is in, where its fee counts as before. Undefined: it does not. */
+export function presentPeriod(fee: Fee, timezone: string, standing: Standing, at: Millis): PaidPeriod | undefined {
+  if (standing.counting !== countingOf(fee) || at >= standing.end) return undefined
+  if (fee.align === 'calendar') return firstPeriod(fee, timezone, at)
+  const { whole, end, ...counted } = anchored(fee, timezone, standing.anchor, standing.index)
+  return { ...counted, start: at, end, whole }
+}
+
 function anchored({ every }: Fee, timezone: string, anchor: Millis, index: number): PaidPeriod {
   const bound = (count: number): Millis =>
     every!.kind === 'rolling' ? anchor + count * every!.every : instantAfter(every!.kind, count, timezone, anchor)
