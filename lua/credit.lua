@@ -30,6 +30,7 @@ with ` due` behind it when open sessions are to be asked again.
 -- @include draw-order
 -- @include census
 -- @include granting
+-- @include life
 
 local account_key, once_key, journal_key, due_key, census_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local account_id, amount, currency, at, source, cause, keep = ARGV[1], tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]), ARGV[5], ARGV[6], ARGV[7]
@@ -39,13 +40,13 @@ day, most_count, most_sum = day + 0, most_count + 0, most_sum + 0
 -- Read.
 local first_answer = redis.call('GET', once_key)
 if first_answer then return match(first_answer, '^refused (.*)$') or 'repeated ' .. first_answer end
-local values = redis.call('HMGET', account_key, 'funds', 'currency', 'order', 'recharges')
+local values = redis.call('HMGET', account_key, 'funds', 'currency', 'order', 'recharges', 'life')
 local funds = values[1] and read_funds(values[1])
 local recharges = read_recharges(values[4] or nil)
 -- Decide.
 local function refusal()
   if not funds then return 'no_account' end
-  if funds.status == 'terminated' then return 'terminated' end
+  if funds.status == 'terminated' or funds.status == 'recycled' then return 'terminated' end
   if values[2] ~= currency then return 'currency_differs ' .. values[2] end
   if amount > MOST_MONEY or funds.money + amount > MOST_MONEY - funds.credit then return 'too_large' end
   if refused ~= '' then return refused end
@@ -83,7 +84,15 @@ for _ = 1, tonumber(ARGV[i]) do
   end
   i = i + 6 * buckets
 end
+-- What it does to the life cycle: validity, and a status that changes by rule, which is an entry of its own.
+local life, status_before, recharge_seq = channel ~= '' and read_life(values[5]) or nil, funds.status, funds.seq
+local life_changed = life and life_recharged(life, amount, at)
+if life_changed then
+  funds.status = life_status(life)
+  if funds.status ~= status_before then funds.seq = funds.seq + 1 end
+end
 local out = { 'funds', write_funds(funds) }
+if life_changed then out[#out + 1], out[#out + 2] = 'life', write_life(life) end
 if channel ~= '' then
   recharges.count = recharges.count + 1
   local today, given = tally_of(recharges.channels, channel), {}
@@ -105,13 +114,21 @@ if #made > 0 then
   counts = counted(taken.census, redis.call('HMGET', census_key, unpack(taken.census.fields)))
 end
 local asked = funds.open > 0
-local answer = format('%d %d %d %d %s %d %s', funds.money, funds.debt, funds.seq, at, rule, bonus, #words > 0 and concat(words, ',') or '-')
+local answer = format('%d %d %d %d %s %d %s', funds.money, funds.debt, recharge_seq, at, rule, bonus, #words > 0 and concat(words, ',') or '-')
 assert(tonumber(keep), 'keep')
 redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 redis.call('HLEN', census_key)
 -- Write.
-redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s%s,"posts":[%s],"lines":[],"held":%d}',
-  account_id, funds.seq, at, cause, rule ~= '-' and format(',"bonus":"%s"', rule) or '', concat(book.posts, ','), funds.held))
+redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s%s%s,"posts":[%s],"lines":[],"held":%d}',
+  account_id, recharge_seq, at, cause, rule ~= '-' and format(',"bonus":"%s"', rule) or '', life_changed and ',' .. life_json(life) or '', concat(book.posts, ','), funds.held))
+if funds.seq > recharge_seq then
+  redis.call('XADD', journal_key, '*', 'e',
+    status_entry(account_id, funds.seq, at, '"kind":"status","actor":"life"', status_before, funds.status, life, '', funds.held))
+end
+if life_changed then
+  local when = life_due(life)
+  if when then redis.call('ZADD', due_key, when, 'life ' .. account_id) else redis.call('ZREM', due_key, 'life ' .. account_id) end
+end
 redis.call('HSET', account_key, unpack(out))
 if #counts > 0 then redis.call('HSET', census_key, unpack(counts)) end
 for _, bucket in ipairs(made) do

@@ -6,10 +6,21 @@
 export const columns = ['account', 'msisdn', 'imsi', 'offer', 'balance', 'currency'] as const
 export type Column = (typeof columns)[number]
 
-/** `line` is where the row begins, from 1. */
-export type Row =
-  | { readonly line: number; readonly fields: Readonly<Record<Column, string>> }
+/** What the header of a file must name, and may. */
+export interface Columns<C extends string> {
+  readonly required: readonly C[]
+  readonly optional: readonly C[]
+}
+
+/** `line` is where the row begins, from 1. Of columns that a file does not have the field is empty. */
+export type RowOf<C extends string> =
+  | { readonly line: number; readonly fields: Readonly<Record<C, string>> }
   | { readonly line: number; readonly fault: string }
+
+/** Of subscribers. */
+export type Row = RowOf<Column>
+
+const ofSubscribers: Columns<Column> = { required: columns, optional: [] }
 
 /** The file cannot be read on, or not at all: a wrong header, no text, a quote that never ends. */
 export class UnreadableFile extends Error {
@@ -24,24 +35,34 @@ export class UnreadableFile extends Error {
 /** Characters of one row. */
 const longestRow = 4_096
 
-export async function* readCsv(chunks: AsyncIterable<Buffer>): AsyncGenerator<Row> {
-  let header: Column[] | undefined
+export const readCsv = (chunks: AsyncIterable<Buffer>): AsyncGenerator<Row> => csvRows(chunks, ofSubscribers)
+
+/** One object a line, with the same names as the columns; what is missing is empty. */
+export const readJsonLines = (chunks: AsyncIterable<Buffer>): AsyncGenerator<Row> => jsonRows(chunks, ofSubscribers)
+
+export async function* csvRows<C extends string>(
+  chunks: AsyncIterable<Buffer>,
+  of: Columns<C>,
+): AsyncGenerator<RowOf<C>> {
+  let header: C[] | undefined
   for await (const { line, values, fault } of csvRecords(chunks)) {
-    if (!header) header = readHeader(values, line)
+    if (!header) header = readHeader(values, line, of)
     else if (fault !== undefined) yield { line, fault }
     else if (values.length !== header.length) {
       yield { line, fault: `${values.length} fields, the header has ${header.length}` }
     } else {
-      const fields: Partial<Record<Column, string>> = {}
+      const fields = noFields(of)
       for (const [index, name] of header.entries()) fields[name] = values[index]!.trim()
-      yield { line, fields: fields as Record<Column, string> }
+      yield { line, fields }
     }
   }
-  if (!header) throw new UnreadableFile(1, `the file is empty: its first line must be ${columns.join(',')}`)
+  if (!header) throw new UnreadableFile(1, `the file is empty: its first line must be ${headerOf(of)}`)
 }
 
-/** One object a line, with the same names as the columns; what is missing is empty. */
-export async function* readJsonLines(chunks: AsyncIterable<Buffer>): AsyncGenerator<Row> {
+export async function* jsonRows<C extends string>(
+  chunks: AsyncIterable<Buffer>,
+  of: Columns<C>,
+): AsyncGenerator<RowOf<C>> {
   let line = 0
   let rest = ''
   for await (const text of decoded(chunks, () => line + 1)) {
@@ -49,25 +70,33 @@ export async function* readJsonLines(chunks: AsyncIterable<Buffer>): AsyncGenera
     rest = lines.pop()!
     for (const each of lines) {
       line++
-      if (each.trim() !== '') yield readObject(each, line)
+      if (each.trim() !== '') yield readObject(each, line, of)
     }
     if (rest.length > longestRow) throw tooLong(line + 1)
   }
-  if (rest.trim() !== '') yield readObject(rest, line + 1)
+  if (rest.trim() !== '') yield readObject(rest, line + 1, of)
 }
 
-function readHeader(values: readonly string[], line: number): Column[] {
+const namesOf = <C extends string>({ required, optional }: Columns<C>): readonly C[] => [...required, ...optional]
+
+const headerOf = <C extends string>({ required, optional }: Columns<C>): string =>
+  required.join(',') + (optional.length === 0 ? '' : `, and if wanted ${optional.join(',')}`)
+
+const noFields = <C extends string>(of: Columns<C>): Record<C, string> =>
+  Object.fromEntries(namesOf(of).map(name => [name, ''])) as Record<C, string>
+
+function readHeader<C extends string>(values: readonly string[], line: number, of: Columns<C>): C[] {
   const names = values.map(value => value.trim().toLowerCase())
-  const expected = `the first line must be ${columns.join(',')}`
-  const extra = names.filter(name => !(columns as readonly string[]).includes(name))
-  const missing = columns.filter(name => !names.includes(name))
+  const expected = `the first line must be ${headerOf(of)}`
+  const extra = names.filter(name => !(namesOf(of) as readonly string[]).includes(name))
+  const missing = of.required.filter(name => !names.includes(name))
   if (extra.length > 0) throw new UnreadableFile(line, `unknown column ${extra.map(quoted).join(', ')}: ${expected}`)
   if (missing.length > 0) throw new UnreadableFile(line, `missing column ${missing.join(', ')}: ${expected}`)
-  if (names.length !== columns.length) throw new UnreadableFile(line, `a column is there twice: ${expected}`)
-  return names as Column[]
+  if (new Set(names).size !== names.length) throw new UnreadableFile(line, `a column is there twice: ${expected}`)
+  return names as C[]
 }
 
-function readObject(text: string, line: number): Row {
+function readObject<C extends string>(text: string, line: number, of: Columns<C>): RowOf<C> {
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -75,16 +104,16 @@ function readObject(text: string, line: number): Row {
     return { line, fault: 'not a JSON object' }
   }
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return { line, fault: 'not a JSON object' }
-  const fields: Record<Column, string> = { account: '', msisdn: '', imsi: '', offer: '', balance: '', currency: '' }
+  const fields = noFields(of)
   for (const [name, field] of Object.entries(value)) {
-    if (!(columns as readonly string[]).includes(name)) {
-      return { line, fault: `unknown name ${quoted(name)}: known are ${columns.join(', ')}` }
+    if (!(namesOf(of) as readonly string[]).includes(name)) {
+      return { line, fault: `unknown name ${quoted(name)}: known are ${namesOf(of).join(', ')}` }
     }
     if (field === null) continue
     if (typeof field !== 'string') {
       return { line, fault: `${name} must be a text in quotes: a number loses leading zeros and decimals` }
     }
-    fields[name as Column] = field.trim()
+    fields[name as C] = field.trim()
   }
   return { line, fields }
 }

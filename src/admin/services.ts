@@ -34,6 +34,7 @@ export interface AdminServices
     IdempotencyServices,
     ClockServices,
     LifeServices,
+    NotificationServices,
     PeerServices,
     TraceServices,
     RechargeServices {

@@ -79,7 +79,8 @@ export interface CreditedBucket {
 }
 
 export type CreditOutcome =
-  | ({ readonly status: 'credited' | 'repeated' } & Credited)
+  | ({ readonly status: 'credited' } & Credited)
+  | ({ readonly status: 'repeated' } & Credited)
   | { readonly status: 'no_account' | 'currency_differs' | 'too_large' | 'account_terminated' }
   /** The (channel, reference) belongs to another account or amount. */
   | { readonly status: 'reference_taken'; readonly account: string; readonly amount: Micros }
@@ -104,6 +105,9 @@ export interface PlainCredit {
   readonly once: string
   /** Members of the ledger entry. */
   readonly cause: object
+  /** It counts as a recharge of this channel all the same: a voucher, whose code is its reference. */
+  readonly channel?: string | undefined
+  readonly terms?: RechargeTerms | undefined
 }
 
 export const referenceKeepMs = 400 * 24 * 3_600_000
@@ -120,6 +124,8 @@ export class Credits {
     private readonly patienceMs = 5000,
     /** Told of what a script left in the due list for open sessions, like `reauth alice`: it is due at once. */
     private readonly asked: (member: string) => void = () => undefined,
+    /** Awaited before a recharge of an account. */
+    private readonly before: (account: string) => Promise<void> = () => Promise.resolve(),
   ) {}
 
   /** Money in, once for each (channel, reference). @throws BalanceUnavailableError; then it may be repeated */
@@ -129,6 +135,7 @@ export class Credits {
     const content = `${account} ${amount} ${currency}`
     const early = await this.refusedEarly(request, content, terms)
     if (early) return early
+    await this.before(account)
     const claimed = await this.claim(channel, reference, 'claim', content)
     if (claimed.startsWith('taken ')) return takenBy(claimed.slice('taken '.length))
     const cause = { kind: 'recharge', channel, reference, method, outlet, operator, actor, ...request.cause }
@@ -144,8 +151,9 @@ export class Credits {
   }
 
   /** Once for its key; a refusal is remembered, so that whoever asks again is told the same. */
-  async plain({ account, amount, currency, source, once, cause }: PlainCredit): Promise<CreditOutcome> {
-    const rest = { channel: '', terms: noTerms(this.clock.now()), buckets: [], final: true }
+  async plain(request: PlainCredit): Promise<CreditOutcome> {
+    const { account, amount, currency, source, once, cause, channel = '' } = request
+    const rest = { channel, terms: request.terms ?? noTerms(this.clock.now()), buckets: [], final: true }
     return this.credit(account, { amount, currency, source, once, cause, ...rest })
   }
 

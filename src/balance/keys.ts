@@ -40,6 +40,9 @@ export const auditHeadsKey = 'ocs:audit-heads'
 /** First answer to a request of the admin API, by the principal and the Idempotency-Key that it chose. */
 export const idempotencyKey = (principal: string, key: string): string => `ocs:idempotency:${principal}:${key}`
 
+/** hash: published catalogs, src/balance/publications.ts */
+export const publicationsKey = 'ocs:catalog'
+
 /** hash: program id → what it means, JSON. */
 export const programsKey = 'ocs:programs'
 

@@ -77,6 +77,7 @@ export interface ScriptCommands {
   moveClock(...args: string[]): Promise<string>
   life(...args: string[]): Promise<string>
   unclaimIdentity(...args: string[]): Promise<string>
+  publishCatalog(...args: string[]): Promise<string>
   putDocument(...args: string[]): Promise<string>
   publishEvents(...args: string[]): Promise<string>
   trimFeed(...args: string[]): Promise<string>

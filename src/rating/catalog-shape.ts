@@ -12,6 +12,7 @@ import {
   failureHandlings,
   finalUnitActions,
   informWords,
+  lifeStarts,
   messageTypes,
   prorations,
   ratTypes,
@@ -40,6 +41,7 @@ import {
   parsed,
   share,
   shareOrAmount,
+  shareOrMoney,
   signedMoney,
   some,
   table,
@@ -280,6 +282,13 @@ const serviceFields = fields({
   inform: may(
     list(choice(informWords)),
     'what answers tell of money: `cost` so far, `balance` (and whether it is below the first of `lowBalance`). Default: nothing',
+  ),
+})
+
+const thresholdFields = fields({
+  money: may(
+    list(shareOrMoney),
+    "money: amounts, in the currency of the catalog, and shares of the account's last recharge: ['5.00', 10%, '0.50']. Those of `lowBalance` are told, too",
   ),
 })
 
@@ -756,6 +765,66 @@ const useFields = fields(
   { json: oneOfKeys(unitTypes) },
 )
 
+const lifeFields = fields({
+  offers: may(references, 'accounts with one of these offers. Default: all'),
+  account: may(attributes, 'attributes of the accounts: `{ segment: [consumer] }`. Default: all'),
+  start: may(
+    choice(lifeStarts),
+    'what makes a new account active: its first `recharge`, its first `use`, `any` of both, or `none`: it is from the beginning. Default: recharge',
+  ),
+  unused: may(upToTenYears, 'a new account that nothing made active ends after this time. Default: never'),
+  validity: may(
+    some(
+      fields({
+        amount: must(money, 'a recharge of so much at least'),
+        lasts: must(upToTenYears, 'makes the account valid for this time: 30d'),
+      }),
+      "write one like { amount: '5.00', lasts: 30d }",
+    ),
+    'how long recharges make an account valid, ascending by amount; smaller ones do not. Default: for ever',
+  ),
+  first: may(upToTenYears, 'validity that its first use gives an account, or with `start: none` its beginning'),
+  extend: may(
+    choice(['later', 'now']),
+    'a recharge counts from the `later` of now and the present end, or from `now`; it never shortens. Default: later',
+  ),
+  max: may(upToTenYears, 'validity never ends later than this from now. Default: no limit'),
+  grace: may(
+    fields({
+      lasts: must(upToTenYears, 'how long'),
+      service: may(choice(['none', 'all']), 'in grace an account is served, or not (4010). Default: none'),
+    }),
+    'after its validity an account is in grace. Default: none, it is suspended at once',
+  ),
+  suspended: may(upToTenYears, 'how long it is suspended then, until it is terminated. Default: for ever'),
+  forfeit: may(boolean, 'at termination its money and buckets expire; false: they stay. Default: true'),
+  debt: may(
+    choice(['wait', 'writeoff']),
+    'an account that owes something is not terminated, or what it owes is written off. Default: wait',
+  ),
+  quarantine: may(upToTenYears, 'its identities are free for others so long after its termination. Default: never'),
+  warn: may(list(upToTenYears), 'times before the end of validity that leave an event, like [7d, 1d]'),
+})
+
+const numberRange = parsed(
+  'a range of numbers',
+  rangeText => {
+    const [, from = '', to] = /^(\d{1,15})(?:-(\d{1,15})|\*)?$/.exec(rangeText) ?? []
+    if (from === '' || (to !== undefined && (to.length !== from.length || to < from))) return undefined
+    return { from, to: to ?? from, prefix: rangeText.endsWith('*') }
+  },
+  'write a prefix like 4917600*, or the first and the last of a range: 491760010000-491760019999',
+  digitsOrText(/^\d{1,15}(-\d{1,15}|\*)?$/),
+)
+
+const autoCreateFields = fields({
+  msisdn: may(list(numberRange), 'MSISDNs like 4917600*, or 491760010000-491760019999'),
+  imsi: may(list(numberRange), 'the same of IMSIs'),
+  offers: must(references, 'what such a subscriber gets, with its buckets'),
+  attributes: may(plainAttributes, 'attributes of the account: `{ segment: prepaid }`'),
+  currency: may(currency, "of the account. Default: the catalog's"),
+})
+
 const results = ['granted', '4010', '4011', '4012', '5003', '5031'] as const
 
 const event = matching('an event', /^\S+ \S+$/, 'write a counter, a bucket or main, and the step: day-roaming 80%')
@@ -819,6 +888,7 @@ const catalogFields = fields({
   ),
   timezone: may(timezone, 'IANA name of the clock of all local times that name none. Default: UTC'),
   lowBalance: may(list(money), "amounts of money: falling to one of them leaves an event, like ['1.00', '0.20']"),
+  thresholds: may(thresholdFields, 'where what falls is told to other systems (GET /v1/events, webhooks)'),
   services: may(table(serviceFields), 'what gateways ask credit for'),
   zones: may(table(zoneFields), 'where subscribers are'),
   destinations: may(table(destinationFields), 'whom subscribers call'),
@@ -831,6 +901,14 @@ const catalogFields = fields({
   counters: may(table(counterFields), 'what was used or charged in a period: for tiers, limits and events'),
   rates: may(table(rateFields), 'prices'),
   offers: may(table(offerFields), 'what a subscriber can have'),
+  lifecycle: may(
+    table(lifeFields),
+    'how long accounts live: the first whose `offers` and `account` fit is the one. Default: accounts are active for ever',
+  ),
+  autoCreate: may(
+    table(autoCreateFields),
+    'ranges of numbers whose unknown subscribers get an account at their first use. Default: none, they are refused (5030)',
+  ),
   recharges: may(rechargeFields, 'channels of recharges and their bonuses; in one file of the catalog'),
   transfers: may(transferFields, 'money from account to account; in one file of the catalog'),
   tests: may(list(testFields), 'cases that must come out: run by the check and at each load'),
@@ -872,3 +950,5 @@ export type BonusGroup = Of<typeof bonusFields>
 export type BonusIntoGroup = Of<typeof bonusIntoFields>
 export type PerDayGroup = Of<typeof perDayFields>
 export type TransferGroup = Of<typeof transferFields>
+export type LifeGroup = Of<typeof lifeFields>
+export type AutoCreateGroup = Of<typeof autoCreateFields>

@@ -16,6 +16,8 @@ export interface Catalog {
   readonly timezone: string
   /** Falling to one of these, `main` leaves an event. Micros, descending. */
   readonly lowBalance: readonly Micros[]
+  /** Falling to one of these, or to such a share of the last recharge, `main` is told of to other systems. */
+  readonly thresholds: MoneyThresholds
   readonly services: ReadonlyMap<string, Service>
   readonly zones: ReadonlyMap<string, Zone>
   readonly destinations: Destinations
@@ -24,6 +26,10 @@ export interface Catalog {
   readonly rates: ReadonlyMap<string, Rate>
   readonly buckets: ReadonlyMap<string, BucketKind>
   readonly offers: ReadonlyMap<string, Offer>
+  /** In order: the first whose conditions an account meets is its. */
+  readonly lifeCycles: readonly LifeCycle[]
+  /** In order: the first whose numbers hold an identity of an unknown subscriber gives it an account. */
+  readonly autoCreate: readonly AutoCreate[]
   /** Undefined: recharges of any channel and amount, without a bonus. */
   readonly recharges: RechargeRules | undefined
   /** Undefined: transfers of any amount, between all accounts of one currency. */
@@ -32,6 +38,62 @@ export interface Catalog {
   readonly tests: readonly TariffTest[]
   /** What match.ts has worked out of this catalog, bounded. */
   readonly memo: Memo
+}
+
+/** What begins an account's active life: its first recharge, its first use, either; `none`: it is active from the beginning. */
+export const lifeStarts = ['recharge', 'use', 'any', 'none'] as const
+
+/** Digits from `from` to `to`, of one length; with `prefix` any that begin so. */
+export interface NumberRange {
+  readonly from: string
+  readonly to: string
+  readonly prefix: boolean
+}
+
+/** What an unknown subscriber gets at its first use. */
+export interface AutoCreate {
+  readonly name: string
+  readonly msisdn: readonly NumberRange[]
+  readonly imsi: readonly NumberRange[]
+  readonly offers: readonly string[]
+  readonly attributes: Readonly<Record<string, string>>
+  readonly currency: string
+}
+
+/** How long accounts live, and what ends them. Durations are ms; undefined: for ever. */
+export interface LifeCycle {
+  readonly name: string
+  /** Accounts with one of these offers; undefined: with any, or none. */
+  readonly offers: ReadonlySet<string> | undefined
+  /** By attribute of the account: one of these values. */
+  readonly account: ReadonlyMap<string, ReadonlySet<string>>
+  readonly start: (typeof lifeStarts)[number]
+  /** How long an account waits for its beginning. */
+  readonly unused: Millis | undefined
+  /** What a recharge of so much at least brings, ascending; undefined: recharges say nothing of validity, which never ends. */
+  readonly validity: readonly { readonly amount: Micros; readonly lasts: Millis }[] | undefined
+  /** What the first use brings, or with `none` the beginning. */
+  readonly first: Millis | undefined
+  /** A recharge counts from the later of now and the present end, or from now. */
+  readonly extend: 'later' | 'now'
+  /** Validity never ends later than this from now. */
+  readonly max: Millis | undefined
+  readonly grace: { readonly lasts: Millis; readonly service: 'all' | 'none' }
+  readonly suspended: Millis | undefined
+  /** At termination money and buckets expire, or they stay. */
+  readonly forfeit: boolean
+  /** What is owed keeps an account from termination, or is written off. */
+  readonly debt: 'wait' | 'writeoff'
+  /** After it, identities of a terminated account are free again. */
+  readonly quarantine: Millis | undefined
+  /** So long before the end of its validity its owner is warned, descending. */
+  readonly warn: readonly Millis[]
+}
+
+/** Micros, and percents; each descending. */
+export interface MoneyThresholds {
+  readonly amounts: readonly Micros[]
+  readonly percents: readonly number[]
 }
 
 /** In force from its time to that of the next one. */

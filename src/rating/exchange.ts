@@ -83,6 +83,9 @@ export const askedOf = (amount: Micros, exchange: Exchange): Micros => asked(amo
 const given = <T extends bigint>(amount: T, { rate }: Exchange, unit = 1n): T =>
   (((amount * one) / (rate * unit)) * unit) as T
 
+/** What an account in another currency gets, or is held to. */
+export const givenOf = (amount: Micros, exchange: Exchange): Micros => given(amount, exchange)
+
 /** A rate as an account in another currency pays it. */
 export function exchangedRate({ terms }: Pick<Rate, 'terms'>, exchange: Exchange): RateOutcome {
   const converted = exchangedTerms(terms, exchange)

@@ -5,7 +5,7 @@
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { fault, parseYaml, type Fault, type Value } from '../config/yaml.js'
+import { fault, parseYaml, readMoney, readPercent, readText, type Fault, type Value } from '../config/yaml.js'
 import type { Micros } from '../units.js'
 import type { Catalog, Counter, Service } from './catalog.js'
 import { warningsOf } from './catalog-check.js'
@@ -14,9 +14,11 @@ import { buildDestinations } from './destinations.js'
 import { finishCounter, readCalendar, readCounter, timezoneOf } from './load-calendars.js'
 import { define, definedOf, newDraft, shownPlace, type Draft } from './load-draft.js'
 import { readExchange } from './load-exchange.js'
+import { readAutoCreate, readLifeCycles } from './load-lifecycle.js'
 import { readOffers, readQuota, type DraftOffer } from './load-offers.js'
 import { Prefixes, readDestination, readDestinationFile, readZone, type FileReader } from './load-places.js'
 import { readRate } from './load-rates.js'
+import { readRecharges, readTransfers } from './load-recharges.js'
 import { readTest } from './load-tests.js'
 import { versionOf } from './load-version.js'
 import type { Item, Of, Row } from './schema.js'
@@ -37,15 +39,34 @@ export type CatalogOutcome =
  * @param path as it shall appear in faults
  */
 export function loadCatalog(path: string): CatalogOutcome {
+  return loadCatalogTexts(path).outcome
+}
+
+/** The same, with the texts it was read from: YAML files, and the files that they name. */
+export function loadCatalogTexts(path: string): {
+  readonly outcome: CatalogOutcome
+  readonly files: readonly CatalogFile[]
+  readonly others: readonly CatalogFile[]
+} {
   let files: CatalogFile[]
+  const others: CatalogFile[] = []
   try {
     files = catalogFiles(path).map(file => ({ file, text: readFileSync(file, 'utf8') }))
   } catch (error) {
     const message = `the catalog cannot be read: ${(error as Error).message}`
-    return refused(path, message, 'check the key `catalog` of the configuration')
+    const outcome = refused(path, message, 'check the key `catalog` of the configuration')
+    return { outcome, files: [], others }
   }
-  if (files.length === 0) return refused(path, 'there is no *.yaml file in this folder', 'put the catalog there')
-  return readCatalog(files, file => readFileSync(file, 'utf8'))
+  if (files.length === 0) {
+    const outcome = refused(path, 'there is no *.yaml file in this folder', 'put the catalog there')
+    return { outcome, files, others }
+  }
+  const outcome = readCatalog(files, file => {
+    const text = readFileSync(file, 'utf8')
+    others.push({ file, text })
+    return text
+  })
+  return { outcome, files, others }
 }
 
 function refused(file: string, message: string, hint: string): CatalogOutcome {
@@ -82,10 +103,16 @@ export function readCatalog(files: readonly CatalogFile[], readFile: FileReader 
   const zone = onlyOne(tops, 'timezone', 'timezone')
   draft.timezone = timezoneOf(zone?.at, zone?.is, 'UTC')
   const lowBalance = readLowBalance(onlyOne(tops, 'lowBalance', 'lowBalance')?.is ?? [])
+  const thresholds = readThresholds(onlyOne(tops, 'thresholds', 'thresholds')?.is?.is.money ?? [])
   const prefixes = readPlaces(draft, tops, readFile)
   const counters = readNamed(draft, tops)
+  const recharges = readRecharges(draft, onlyOne(tops, 'recharges', 'recharges')?.is)
+  const transfers = readTransfers(onlyOne(tops, 'transfers', 'transfers')?.is)
   const offers = readOffers(draft, rowsOf(tops, 'offers'))
   const exchange = readExchange(rowsOf(tops, 'exchange'), currency, { draft, counters, offers })
+  const names = new Set(offers.map(({ name }) => name))
+  const lifeCycles = readLifeCycles(rowsOf(tops, 'lifecycle'), names)
+  const autoCreate = readAutoCreate(rowsOf(tops, 'autoCreate'), names, [currency, ...exchange.keys()])
   const tests = tops.flatMap(top => top.is.tests ?? []).map(item => readTest(draft, item, currency ?? ''))
 
   const told =
@@ -93,7 +120,18 @@ export function readCatalog(files: readonly CatalogFile[], readFile: FileReader 
       ? draft.warnings
       : [...draft.warnings, ...warningsOf({ draft, offers, counters, prefixes: prefixes.counts() })]
   if (faults.length > 0 || currency === undefined) return { faults: inOrder(faults), warnings: inOrder(told) }
-  const content = contentOf(draft, { currency, exchange, lowBalance, counters, offers })
+  const content = contentOf(draft, {
+    currency,
+    exchange,
+    lowBalance,
+    thresholds,
+    counters,
+    offers,
+    recharges,
+    transfers,
+    lifeCycles,
+    autoCreate,
+  })
   const { ratingGroups, serviceIdentifiers } = draft
   const catalog: Catalog = {
     version: versionOf(content, prefixes.lines()),
@@ -128,7 +166,7 @@ function rowsOf<K extends TableKeys>(tops: readonly Top[], section: K): RowsOf<K
 }
 
 /** What may stand in one of the files only. */
-function onlyOne<K extends 'timezone' | 'lowBalance' | 'currency'>(
+function onlyOne<K extends 'timezone' | 'lowBalance' | 'currency' | 'thresholds' | 'recharges' | 'transfers'>(
   tops: readonly Top[],
   key: K,
   what: string,
@@ -166,6 +204,21 @@ function readLowBalance(items: readonly Item<Micros>[]): Micros[] {
         "write them in the order in which they are reached: ['1.00', '0.20']",
       )
   return items.map(({ is }) => is)
+}
+
+/** Amounts and shares in any order. */
+function readThresholds(items: readonly Item<Value>[]): Catalog['thresholds'] {
+  const amounts = new Set<Micros>()
+  const percents = new Set<number>()
+  for (const { at } of items) {
+    const level = /%\s*$/.test(readText(at) ?? '') ? readPercent(at) : readMoney(at)
+    if (level === 0 || level === 100)
+      fault(at, `${at.path} is not between 0% and 100%`, 'write a share like 20%; that nothing is left is told anyway')
+    else if (typeof level === 'number') percents.add(level)
+    else if (level !== undefined) amounts.add(level)
+  }
+  const falling = <T extends bigint | number>(a: T, b: T): number => (a > b ? -1 : 1)
+  return { amounts: [...amounts].sort(falling), percents: [...percents].sort(falling) }
 }
 
 /** Services, and where and whom they are used. */
@@ -220,12 +273,21 @@ interface Parts {
   readonly currency: string
   readonly exchange: Catalog['exchange']
   readonly lowBalance: readonly Micros[]
+  readonly thresholds: Catalog['thresholds']
   readonly counters: ReadonlyMap<string, Counter>
   readonly offers: readonly DraftOffer[]
+  readonly recharges: Catalog['recharges']
+  readonly transfers: Catalog['transfers']
+  readonly lifeCycles: Catalog['lifeCycles']
+  readonly autoCreate: Catalog['autoCreate']
 }
 
-const contentOf = (draft: Draft, { currency, exchange, lowBalance, counters, offers }: Parts) => ({
-  ...{ currency, exchange, lowBalance, counters, timezone: draft.timezone },
+const contentOf = (
+  draft: Draft,
+  { currency, exchange, lowBalance, thresholds, counters, offers, recharges, transfers, lifeCycles, autoCreate }: Parts,
+) => ({
+  ...{ currency, exchange, lowBalance, thresholds, counters, timezone: draft.timezone, recharges, transfers },
+  ...{ lifeCycles, autoCreate },
   services: definedOf(draft.services),
   zones: definedOf(draft.zones),
   calendars: definedOf(draft.calendars),

@@ -461,7 +461,8 @@ export function newBuckets(
   })
 }
 
-function newBucket(
+/** A grant as a bucket that somebody gets `now`; `period`: end of what the fee is paid for, where the grant lives as long. */
+export function newBucket(
   catalog: Catalog,
   offer: string,
   grant: Grant,

@@ -11,17 +11,19 @@ import {
   dueKey,
   endedKey,
   idempotencyKey,
+  identityKey,
   journalKey,
   onceKey,
   referenceKey,
   refundedKey,
   sessionKey,
+  transferKey,
+  virtualTimeKey,
   voucherBarredKey,
   voucherBatchKey,
   voucherGuessKey,
   voucherReportKey,
   voucherSerialsKey,
-  transferKey,
 } from '../../src/balance/keys.js'
 import { loadScripts } from '../../src/balance/scripts.js'
 import { aProgram } from '../support/charging.js'
@@ -49,6 +51,8 @@ const keys = {
   refunded: refundedKey(3, 'debit'),
   answer: idempotencyKey('care', 'k-1'),
   reference: referenceKey('test', '1'),
+  virtualTime: virtualTimeKey,
+  identities: identityKey({ type: 'msisdn', value: '491701000001' }).key,
   transfer: transferKey(3, '3-x'),
   batch: voucherBatchKey('12'),
   serials: voucherSerialsKey('12', 345),
@@ -93,6 +97,12 @@ const create = (until = now + 60_000, words = '', line = '', due = ''): Call => 
     ...offer(until, words, line, due),
   ],
 })
+const lifeTerms = 'start=any first=60000 grace=60000 service=none forfeit=1 debt=wait quarantine=60000'
+function aLife(phase: string, end: number): Call {
+  const made = create()
+  const life = `${phase} since 1 end ${end} told 0 hand 0 rule prepaid terms ${lifeTerms}`
+  return { ...made, args: made.args.map((arg, i) => (i === 1 ? life : arg)) }
+}
 function charge(type: 'I' | 'U' | 'T' | 'E', number: number, at = now, searchEnded = false): Call {
   return {
     script: 'charge',
@@ -209,6 +219,24 @@ interface Case {
   readonly key: string
 }
 
+const lifeCases: readonly Case[] = (
+  [
+    ['due', [/^done grace \d+$/, /^early$/], now - 1000, 'life alice'],
+    ['used', [/^done active \d+$/, /^gone$/], 0, 'life alice used'],
+    ['terminate', [/^done terminated \d+$/, /^over$/], 0, ''],
+  ] as const
+).map(([step, answers, end, member]) => ({
+  name: `life, ${step}`,
+  before: [aLife(step === 'used' ? 'created' : 'active', end)],
+  call: {
+    script: 'life',
+    keys: ['account', 'due', 'journal', 'census'],
+    args: ['alice', step, String(now), '0', 'prepaid', lifeTerms, 'forfeit', '"actor":"life"', member],
+  },
+  answers,
+  key: 'the phase and its end',
+}))
+
 const cases: readonly Case[] = [
   {
     name: 'create',
@@ -227,6 +255,21 @@ const cases: readonly Case[] = [
     },
     answers: [/^changed$/, /^unchanged$/],
     key: 'the status itself',
+  },
+  ...lifeCases,
+  {
+    name: 'unclaim-identity',
+    before: [],
+    call: { script: 'unclaim-identity', keys: ['identities'], args: ['01', 'alice'] },
+    answers: [/^gone$/, /^gone$/],
+    key: 'the owner',
+  },
+  {
+    name: 'move-clock',
+    before: [],
+    call: { script: 'move-clock', keys: ['virtualTime'], args: ['0', '86400000', 'token'] },
+    answers: [/^done 86400000$/, /^done 86400000$/],
+    key: 'ARGV[3] token',
   },
   {
     name: 'credit',
@@ -481,6 +524,48 @@ const cases: readonly Case[] = [
     call: { script: 'claim-reference', keys: ['reference'], args: ['settle', 'alice 5000 EUR', '60000'] },
     answers: [/^settled$/, /^settled$/],
     key: 'the content',
+  },
+  {
+    name: 'account-profile',
+    before: [create()],
+    call: {
+      script: 'account-profile',
+      keys: ['account', 'journal', 'due', 'census'],
+      args: [...['alice', '1', String(now), '"kind":"identities"', '1 removed', '', '', '1', '', 'reauth-all']],
+    },
+    answers: [/^changed 2$/, /^moved$/],
+    key: 'the rev that it was made from',
+  },
+  {
+    name: 'account-profile, with a session open',
+    before: [create(), charge('I', 0)],
+    call: {
+      script: 'account-profile',
+      keys: ['account', 'journal', 'due', 'census'],
+      args: [
+        ...[
+          'alice',
+          '1',
+          String(now),
+          '"kind":"identities"',
+          '1 msisdn:491701',
+          '1 test 5 1;2 new 6 1',
+          '{}',
+          '',
+          'new',
+          'reauth',
+        ],
+      ],
+    },
+    answers: [/^changed 2 due$/, /^moved$/],
+    key: 'the rev that it was made from',
+  },
+  {
+    name: 'settle-identity',
+    before: [],
+    call: { script: 'settle-identity', keys: ['identities'], args: ['02', 'alice', '1', ''] },
+    answers: [/^done$/, /^done$/],
+    key: 'the account and its subscriber',
   },
   {
     name: 'keep-answer, claiming',
@@ -781,6 +866,7 @@ t.test('a key of another type is an error, not a silent success', async t => {
   for (const { before, call } of cases) {
     for (const key of call.keys) {
       if (key === 'ended' && call.args[0] !== 'T') continue // not looked at
+      if (key === 'journal' && call.args[2] === 'done') continue // the end of a transfer is no entry
       if (key === 'due' && call.args[0]!.startsWith('E')) continue // nothing of an event falls due
       if (key === 'due' && call.script === 'charge' && call.args[0]!.startsWith('U')) continue // its time did not change
       await setUp(before)
