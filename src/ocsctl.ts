@@ -16,6 +16,7 @@ import type { AccountView, BucketView, CounterView, OptInView, OverrideView, Ses
 import type { Config } from './config/config.js'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
+import { addAccessCommands } from './ctl/access.js'
 import { addCareCommands } from './ctl/care.js'
 import { addCatalogCommands } from './ctl/catalog.js'
 import { addClockCommands } from './ctl/clock.js'
@@ -34,6 +35,15 @@ import { formatAmount, unitTypes, type UnitType } from './units.js'
 class Refused extends Error {
   constructor(readonly document: Partial<ProblemDocument>) {
     super(document.detail ?? document.title ?? 'refused')
+  }
+}
+
+/** It was taken, and waits for a second person: exit status 0, and nothing more is done by the command. */
+class Held extends Error {
+  constructor(readonly answer: { readonly approval: string; readonly held: string; readonly expires: string }) {
+    super(
+      `not done yet: ${answer.held}. Somebody else runs: ocsctl approvals approve ${answer.approval} (until ${answer.expires})`,
+    )
   }
 }
 
@@ -60,6 +70,11 @@ async function main(): Promise<number> {
       for (const fault of Array.isArray(faults) ? faults : []) complain(String(fault))
       for (const warning of Array.isArray(warnings) ? warnings : []) complain(`warning: ${String(warning)}`)
       return 1
+    }
+    if (error instanceof Held) {
+      if (wantsJson) print(error.answer)
+      else complain(error.message)
+      return 0
     }
     if (error instanceof Unreachable || error instanceof Usage) {
       complain(error.message)
@@ -195,6 +210,7 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   addClockCommands(program, ctl)
   addLifeCommands(program, ctl)
   addNotificationCommands(program, ctl)
+  addAccessCommands(program, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.')
     .option('--full', 'read all of it, not only what is new since the last audit that found nothing wrong')
     .action(audit)
@@ -642,8 +658,12 @@ async function call<T>(
     throw new Unreachable(`what answers at ${url} is no ocsd`)
   }
   if (!response.ok) throw new Refused(answer as Partial<ProblemDocument>)
+  if (response.status === 202 && isHeld(answer)) throw new Held(answer)
   return answer as T
 }
+
+const isHeld = (answer: unknown): answer is Held['answer'] =>
+  typeof answer === 'object' && answer !== null && 'approval' in answer && 'held' in answer
 
 const keyed = (of: Command): Command =>
   of.option('--key <text>', 'Idempotency-Key: the same command with the same key is done once; a new one when absent')

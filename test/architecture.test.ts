@@ -56,7 +56,7 @@ const arrows: Readonly<Record<string, Arrows>> = {
   ocsd: { imports: ['daemon', 'config', 'inquiry', 'telemetry'] },
   ctl: {
     imports: ['clock', 'config', 'currency', 'diameter', 'rating', 'simulator', 'units'],
-    types: ['admin', 'inquiry'],
+    types: ['access', 'admin', 'inquiry'],
   },
   ocsctl: { imports: ['config', 'ctl', 'units'], types: ['admin'] },
 }
