@@ -18,7 +18,8 @@ ARGV[1] request            words, as constants of a request cost less in one tex
                            rev         of the account's profile that the programs were compiled for
                            currency
                            mark        short name of the session in `ended`
-                           most        open sessions that the account may have, or '-'; of U and T 'record': usage of a session that has ended is noted, not charged
+                           most        open sessions that the account may have, or '-'; of U and T 'record': usage of a session that has ended is noted, not charged;
+                                       with ',barred' behind it: the subscriber is not served
 ARGV[2] session_id
 ARGV[3] cause              JSON members for the ledger entry, without braces
 ARGV[4] times              silence factor, then ms: default validity, keep closed, keep marks; then the levels of main that leave an event, or '-'
@@ -50,6 +51,7 @@ code) | unrated | booked (nothing asked). paid: for each line what paid it, as t
 -- @include numbers
 -- @include price
 -- @include booking
+-- @include life
 
 local account_key, session_key, due_key, journal_key, ended_key = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local request_type, number, content, deadline, at, now, account_id, subscriber, rev, currency, mark, most_sessions =
@@ -57,6 +59,8 @@ local request_type, number, content, deadline, at, now, account_id, subscriber, 
 local request_number, session_id, cause, origin, periods, dry = number, ARGV[2], ARGV[3], ARGV[5], ARGV[6], ARGV[7]
 local silence_factor, default_validity, keep_closed, keep_marks, money_levels = match(ARGV[4], '^(%d+) (%d+) (%d+) (%d+) (%S+)$')
 assert(most_sessions and money_levels and origin and periods and dry, 'arguments')
+local not_served = find(most_sessions, ',', 1, true)
+if not_served then most_sessions = sub(most_sessions, 1, not_served - 1) end
 number, deadline, at, now = tonumber(number), tonumber(deadline), tonumber(at), tonumber(now)
 local answer_field, event_request = 'answer:' .. number % 5, request_type == 'E'
 
@@ -194,8 +198,14 @@ if unknown then
   return 'unknown_session'
 end
 
-local barred = funds.status ~= 'active'
-local no_service = funds.status == 'terminated' and 'terminated' or 'barred'
+local barred, first_use = funds.status ~= 'active', false
+if barred and (funds.status == 'created' or funds.status == 'grace') then
+  -- By its life cycle it may be served all the same; it is the first use that lua/life.lua makes it active for.
+  local life = fields_of(account_key, { 'life' })[1]
+  if life and life_serves(read_life(life)) then barred, first_use = false, funds.status == 'created' end
+end
+if not_served then barred, first_use = true, false end
+local no_service = (funds.status == 'terminated' or funds.status == 'recycled') and 'terminated' or 'barred'
 if not state then
   state = {
     status = 'open', account = account_id, subscriber = subscriber, ends = 0, armed = 0, silence = 0,
@@ -310,7 +320,7 @@ if #fields > 0 then
 end
 
 -- Decide.
-local charged_before, money_before = state.charged, funds.money
+local charged_before, money_before, free_before = state.charged, funds.money, free_money(funds)
 
 -- @include taking
 -- @include holding
@@ -643,12 +653,20 @@ if not nothing_to_keep then
   if closing or late then redis.call('HLEN', ended_key) end
   if closing or state.armed ~= was_armed then redis.call('ZCARD', due_key) end
 end
-if #begun > 0 then redis.call('ZCARD', due_key) end
+-- Money that is free again may pay a renewal that waits for it.
+local waiting = free_money(funds) > free_before and payable(redis.call('HGET', account_key, 'unpaid'), free_money(funds)) or NONE
+if #begun > 0 or first_use or #waiting > 0 then redis.call('ZCARD', due_key) end
 
 -- Write.
 redis.call('XADD', journal_key, '*', 'e', entry)
 redis.call('HSET', account_key, unpack(account_out))
-for _, bucket in ipairs(begun) do redis.call('ZADD', due_key, bucket.ends, 'bucket ' .. account_id .. ' ' .. bucket.id) end
+if first_use and outcome == 'ok' then redis.call('ZADD', due_key, 'NX', at, 'life ' .. account_id .. ' used') end
+for _, bucket in ipairs(begun) do
+  redis.call('ZADD', due_key, bucket.ends, 'bucket ' .. account_id .. ' ' .. bucket.id)
+  local told = next_told(bucket, at)
+  if told then redis.call('ZADD', due_key, told, 'remind ' .. account_id .. ' bucket:' .. bucket.id) end
+end
+for _, id in ipairs(waiting) do redis.call('ZADD', due_key, now, format('renew %s %s', account_id, id)) end
 if not nothing_to_keep then
   redis.call('HSET', session_key, unpack(session_out))
   if closing or late then

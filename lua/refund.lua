@@ -53,7 +53,7 @@ end
 values = redis.call('HMGET', account_key, 'funds', 'currency')
 if not values[1] then return 'no_account' end
 local funds = read_funds(values[1])
-if funds.status == 'terminated' then return 'terminated' end
+if funds.status == 'terminated' or funds.status == 'recycled' then return 'terminated' end
 if values[2] ~= currency then return 'currency_differs' end
 local clock = redis.call('TIME')
 if clock[1] * 1000 + floor(clock[2] / 1000) > deadline then return 'expired' end
@@ -248,6 +248,8 @@ note_answered(state, number)
 local wrong = defect(book) or ((state.charged < 1 - 2 * MOST_MONEY) and 'charged out of range')
 if wrong then return 'defect ' .. wrong end
 funds.seq = funds.seq + 1
+-- Money that came may pay a renewal that waits for it.
+local waiting = payable(redis.call('HGET', account_key, 'unpaid'), free_money(funds))
 local asked = funds.open > 0
 redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 local account_out, counter_notes = { 'funds', write_funds(funds) }, {}
@@ -272,5 +274,6 @@ redis.call('PEXPIRE', session_key, keep_answer)
 for _, line in ipairs(lines) do
   if line.paid ~= 'now' then redis.call('SET', line.refunded_key, digits(line.before + line.back), 'PX', keep_refunded) end
 end
+for _, id in ipairs(waiting) do redis.call('ZADD', due_key, now, format('renew %s %s', account_id, id)) end
 if asked then redis.call('ZADD', due_key, now, 'reauth ' .. account_id) end
 return format('%snew %d 0 %s', asked and 'due ' or '', -total, answer)

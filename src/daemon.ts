@@ -30,6 +30,7 @@ import { RedisAccounts } from './balance/accounts.js'
 import { Balance } from './balance/balance.js'
 import { EventStore } from './balance/events.js'
 import { DueLists } from './balance/due.js'
+import { RedisFsck } from './balance/fsck.js'
 import { Identities } from './balance/identities.js'
 import { RedisKeptAnswers } from './balance/idempotency.js'
 import { Journal } from './balance/journal.js'
@@ -41,6 +42,7 @@ import { Programs } from './balance/programs.js'
 import { Needs } from './balance/reauth.js'
 import { Snapshot } from './balance/snapshot.js'
 import { firstToClaim, onceForStore, originStateId, OriginStates } from './balance/node-state.js'
+import { RedisSubscribers } from './balance/subscribers.js'
 import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
 import { storedAhead, VirtualTime } from './balance/virtual-time.js'
 import type { Accounts } from './balance/types.js'
@@ -210,6 +212,9 @@ export async function startDaemon(options: {
       ...{ catalog: () => catalog, clock, metrics: metrics.life },
     })
     const accounts = new RedisAccounts(store, partitions, config.charging, clock, undefined, asked, lifeCycles)
+    const subscribers = new RedisSubscribers(store, partitions, clock, {
+      ...{ onBlock: config.charging.onSuspend === 'wait' ? '' : 'reauth-all', asked },
+    })
     const money = joinMoney({ store, partitions, clock, accounts, asked, catalog: () => catalog })
     const journal = new Journal(background, partitions, machine)
     const id = daemonId(config)
@@ -236,6 +241,8 @@ export async function startDaemon(options: {
       jobs: new Map([
         ['life', (partition, member) => lifeCycles.job(partition, member)],
         ['transfer', (_, member) => money.transfers.job(member)],
+        ['identity', (_, member) => subscribers.resume(member)],
+        ['move', (_, member) => subscribers.resume(member)],
       ]),
       keepSilentMs: config.charging.keepSilentMs,
       clock,
@@ -606,6 +613,8 @@ export async function startDaemon(options: {
           adjustments: money.adjustments,
           transfers: money.transfers,
           recharged: (channel, result) => metrics.operation.recharge(channel, result),
+          subscribers,
+          fsck: new RedisFsck(background, partitions, subscribers),
           keptAnswers: new RedisKeptAnswers(store, config.admin.idempotencyKeepMs),
         },
       }),

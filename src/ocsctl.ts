@@ -26,8 +26,10 @@ import { addLifeCommands, lifePairs } from './ctl/life.js'
 import { addGatewayCommands } from './ctl/gateway.js'
 import { addNotificationCommands } from './ctl/notifications.js'
 import { addRateCommands } from './ctl/rate.js'
+import { addRechargeCommands } from './ctl/recharge.js'
 import { addSessionCommands, stateText } from './ctl/sessions.js'
 import { pairs, table } from './ctl/text.js'
+import { addSubscriberCommands } from './ctl/subscribers.js'
 import { addTraceCommand } from './ctl/trace.js'
 import { formatAmount, unitTypes, type UnitType } from './units.js'
 
@@ -131,11 +133,7 @@ Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
     .option('--attribute <key=value...>', 'attributes of a new account')
     .action(createAccount)
 
-  keyed(command(program, 'recharge <account> <amount>', 'Money in, once for each reference.'))
-    .requiredOption('--reference <text>', 'the same reference again credits nothing')
-    .option('--channel <name>', 'where the money came from', 'ocsctl')
-    .option('--currency <code>', 'currency; the account’s when absent')
-    .action(recharge)
+  addRechargeCommands(program, ctl)
   keyed(command(program, 'subscribe <account> <offer>', 'Buy an offer for an account. Its fee is not taken yet.'))
     .option('--subscriber <number>', 'for one subscriber; for all of the account when absent')
     .option('--reference <text>', 'the same reference again buys nothing; a new one when absent')
@@ -207,6 +205,7 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   addTraceCommand(program, ctl)
   addGatewayCommands(program, ctl)
   addSessionCommands(sessions, ctl)
+  addSubscriberCommands(program, ctl, accountText)
   addClockCommands(program, ctl)
   addLifeCommands(program, ctl)
   addNotificationCommands(program, ctl)
@@ -351,28 +350,6 @@ async function optIn(account: string, counter: string | undefined, options: OptI
   const body = counter === undefined ? undefined : { counter, subscriber, until, on: !off, reason, actor }
   const answer = await call<{ optIns: OptInView[] }>(options, body ? 'POST' : 'GET', path, body)
   put(options, answer, () => (answer.optIns.length === 0 ? 'no opt-ins' : optInsText(answer.optIns)))
-}
-
-interface RechargeOptions extends Options {
-  readonly reference: string
-  readonly channel: string
-  readonly currency?: string
-}
-
-async function recharge(id: string, amount: string, options: RechargeOptions): Promise<void> {
-  const path = `/v1/accounts/${encodeURIComponent(id)}`
-  const currency = options.currency ?? (await call<AccountView>(options, 'GET', path)).currency
-  const { channel, reference } = options
-  const result = await call<{ amount: string; money: string; debt: string; repeated: boolean }>(
-    options,
-    'POST',
-    `${path}/recharges`,
-    { amount, currency, channel, reference },
-  )
-  put(options, result, () => {
-    const done = result.repeated ? 'was credited before, nothing is added now' : 'credited'
-    return `${result.amount} ${currency} ${done}: account ${id} has ${result.money} ${currency}, debt ${result.debt}`
-  })
 }
 
 async function setStatus(id: string, status: string, options: Options): Promise<void> {

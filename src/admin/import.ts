@@ -121,7 +121,7 @@ class ImportRun {
     const offers = offer === '' ? [] : [{ offer, buckets }]
     try {
       const outcome = await accounts.create(
-        { id: account, currency, creditLimit: micros(0), status: 'active' },
+        { id: account, currency, creditLimit: micros(0) },
         { identities, offers },
         opening,
         'import',

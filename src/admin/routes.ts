@@ -46,6 +46,7 @@ import { lifeRoutes } from './life-routes.js'
 import { readCsv, readJsonLines } from './rows.js'
 import { sessionCommandRoutes } from './session-commands.js'
 import { redo } from './work.js'
+import { subscriberRoutes } from './subscriber-routes.js'
 import { traceRoutes } from './trace.js'
 import { viewOfAccount, viewOfSession } from './views.js'
 
@@ -288,6 +289,7 @@ export const routes: readonly Route[] = [
     work: (_, { catalog }) => ({ ...ok(catalog()), headers: etagOf(`catalog ${catalog().version}`) }),
   },
   ...sessionCommandRoutes,
+  ...subscriberRoutes,
   ...clockRoutes,
   ...lifeRoutes,
   ...ratingRoutes,

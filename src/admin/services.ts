@@ -15,6 +15,7 @@ import type { SessionCommands } from './session-commands.js'
 import type { IdempotencyServices } from './idempotency.js'
 import type { PeerServices } from './peers.js'
 import type { RechargeServices } from './recharge-routes.js'
+import type { SubscriberServices } from './subscriber-routes.js'
 import type { TraceServices } from './trace.js'
 
 /**
@@ -29,6 +30,7 @@ export type BucketsOf = (
 
 export interface AdminServices
   extends
+    SubscriberServices,
     CareServices,
     AccessServices,
     IdempotencyServices,

@@ -3,12 +3,15 @@ import { inForce, limitOf, optInsOf } from '../balance/extras.js'
 import type { Account, Bucket, CounterValue, Extras, Override, Session } from '../balance/types.js'
 import type { Catalog } from '../rating/catalog.js'
 import { formatMoney, type Millis } from '../units.js'
+import { viewOfLife, type LifeView } from './life-view.js'
 import { writtenValue } from './overrides.js'
 import type { AdminServices } from './services.js'
 
 export interface AccountView {
   readonly id: string
   readonly status: string
+  /** Null: the catalog has no life cycle for it. */
+  readonly life: LifeView | null
   readonly currency: string
   readonly money: string
   /** Part of the money that open sessions hold. */
@@ -24,6 +27,8 @@ export interface AccountView {
     readonly id: string
     readonly identities: readonly { readonly type: string; readonly value: string }[]
     readonly attributes: Readonly<Record<string, string>>
+    /** It gets 4010. */
+    readonly blocked: boolean
   }[]
   readonly subscriptions: readonly {
     readonly id: string
@@ -141,6 +146,7 @@ export function viewOfAccount(account: Account, counting: Counting, now: Millis)
   return {
     id: account.id,
     status: account.status,
+    life: viewOfLife(account.life),
     currency: account.currency,
     money: formatMoney(account.money),
     held: formatMoney(account.held),
@@ -154,6 +160,7 @@ export function viewOfAccount(account: Account, counting: Counting, now: Millis)
       id,
       identities: identities.map(({ type, value }) => ({ type, value })),
       attributes: extras.subscribers[id] ?? {},
+      blocked: extras.blocked.includes(id),
     })),
     subscriptions: account.subscriptions.map(({ id, offer, since, subscriber }) => ({
       id,

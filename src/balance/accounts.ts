@@ -81,7 +81,14 @@ export class RedisAccounts implements Accounts {
     private readonly asked: (member: string) => void = () => undefined,
     private readonly life?: LifeRules,
   ) {
-    this.credits = new Credits(store, partitions, clock, patienceMs, asked)
+    this.credits = new Credits(
+      store,
+      partitions,
+      clock,
+      patienceMs,
+      asked,
+      account => life?.beforeRecharge(account) ?? Promise.resolve(),
+    )
   }
 
   async create(
@@ -163,8 +170,7 @@ export class RedisAccounts implements Accounts {
     return reply !== 'no_account'
   }
 
-  async recharge(request: RechargeRequest): Promise<CreditOutcome> {
-    await this.life?.beforeRecharge(request.account)
+  recharge(request: RechargeRequest): Promise<CreditOutcome> {
     return this.credits.recharge(request)
   }
 

@@ -76,7 +76,6 @@ export interface ScriptCommands {
   settleIdentity(...args: string[]): Promise<string>
   moveClock(...args: string[]): Promise<string>
   life(...args: string[]): Promise<string>
-  unclaimIdentity(...args: string[]): Promise<string>
   publishCatalog(...args: string[]): Promise<string>
   putDocument(...args: string[]): Promise<string>
   publishEvents(...args: string[]): Promise<string>

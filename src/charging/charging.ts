@@ -238,6 +238,8 @@ export class ChargingFunction {
       readonly catalog: () => Catalog
       /** False while the store cannot be what it was: better no answer than a wrong one for everybody. */
       readonly trusted: () => boolean
+      /** Makes an account for an unknown subscriber where the catalog says so; true: there is one now. */
+      readonly autoCreate?: (identities: readonly Identity[]) => Promise<boolean>
     },
   ) {}
 
@@ -247,6 +249,18 @@ export class ChargingFunction {
    * @throws StoreDefectError when we or the store's data are wrong
    */
   async charge(request: CreditRequest): Promise<CreditOutcome> {
+    const outcome = await this.chargeKnown(request)
+    const uses = request.type === 'initial' || (request.type === 'event' && request.action === 'debit')
+    if (outcome.status !== 'unknown_subscriber' || !uses || !this.parts.autoCreate) return outcome
+    try {
+      return (await this.parts.autoCreate(request.identities)) ? await this.chargeKnown(request) : outcome
+    } catch (error) {
+      if (error instanceof BalanceUnavailableError) return { status: 'busy', how: 'unknown' }
+      throw error
+    }
+  }
+
+  private async chargeKnown(request: CreditRequest): Promise<CreditOutcome> {
     const { config, identities } = this.parts
     if (!this.parts.trusted()) return { status: 'busy', how: 'untrusted' }
     const catalog = this.parts.catalog()
@@ -348,7 +362,9 @@ export class ChargingFunction {
           return { status: outcome.status }
         case 'moved': {
           identities.moved(subscriber.account, outcome.profile)
-          if (outcome.profile.subscribers.has(subscriber.number) || elsewhere) {
+          // A session stays with the account that it was opened on, whoever its identities belong to by now.
+          const stays = request.type !== 'initial' || elsewhere
+          if (stays || namesSubscriber(request.identities, subscriber.number, outcome.profile)) {
             subscriber = { ...subscriber, profile: outcome.profile }
             break
           }
@@ -379,10 +395,10 @@ export class ChargingFunction {
             searchEnded = true
             break
           }
-          // The session stays where it was opened. The same subscriber goes on there; for another it is not theirs.
-          if (await identities.of(owner, deadline)) return { status: 'other_subscriber', identity: 0 }
+          // The session stays where it was opened. Who had these identities then goes on there; for another it is not theirs.
           const there = await this.ownerAsSubscriber(owner, deadline)
           if (!there) return this.unknownSession()
+          if (!hadIdentities(there, request.identities)) return { status: 'other_subscriber', identity: 0 }
           subscriber = there
           elsewhere = true
           break
@@ -439,6 +455,7 @@ export class ChargingFunction {
       service: contextKey(request.serviceContextId),
       mostSessions: request.type === 'initial' ? mostSessions(catalog, profile, number) : undefined,
       lateUsage: request.type === 'initial' ? undefined : request.profile.lateUsage,
+      barred: isBarred(subscriber),
       lines: prepared.lines,
       counters: prepared.counters,
       lowBalance: catalog.lowBalance,
@@ -530,6 +547,19 @@ export const termsOf = ({ terms }: { readonly terms: string }): GrantTerms => re
 
 const correlated = ({ correlation }: RequestFacts): string =>
   correlation === undefined ? '' : `,"correlation":${JSON.stringify(correlation)}`
+
+/** Whether one of these is the subscriber's. */
+const namesSubscriber = (identities: readonly Identity[], number: string, { subscribers }: Profile): boolean =>
+  subscribers.get(number)?.some(name => identities.some(({ type, value }) => name === `${type}:${value}`)) === true
+
+/** Whether they were the subscriber's when its session was opened: it has left the account since, or has others now. */
+const hadIdentities = ({ number, profile }: Subscriber, identities: readonly Identity[]): boolean =>
+  !profile.subscribers.has(number) ||
+  profile.former.get(number)?.some(name => identities.some(({ type, value }) => name === `${type}:${value}`)) === true
+
+/** It is blocked, or was removed: what it used is charged, and it gets nothing more. */
+export const isBarred = ({ number, profile }: Subscriber): boolean =>
+  profile.extras.blocked.includes(number) || profile.departed.get(number)?.how === 'removed'
 
 /** Of its offers, the one that allows most; undefined: none says. */
 function mostSessions({ offers }: Catalog, profile: Profile, subscriber: string): number | undefined {

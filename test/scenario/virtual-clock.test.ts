@@ -74,7 +74,7 @@ t.test('a gateway goes on in real time: its Event-Timestamp says nothing, and re
     eventTimestamp: Math.floor(Date.now() / 1000),
   })
   t.equal(answer.resultCode, 2001)
-  await talk.terminate(1, [{ ratingGroup: 10, used: [{ total: 1_000_000n }] }], {
+  await talk.terminate(1, [{ ratingGroup: 10, used: [{ octets: 1_000_000n }] }], {
     eventTimestamp: Math.floor(Date.now() / 1000),
   })
   const now = Date.parse((await clockOf(scenario.daemon)).now)

@@ -11,16 +11,20 @@ import type { AdminConfig } from '../../src/config/config.js'
 import type { HttpService } from '../../src/admin/http.js'
 import type { PeersReading } from '../../src/admin/peers.js'
 import type { AdminServices } from '../../src/admin/services.js'
+import { RedisFsck } from '../../src/balance/fsck.js'
+import { RedisSubscribers } from '../../src/balance/subscribers.js'
 import { RedisKeptAnswers } from '../../src/balance/idempotency.js'
 import type { NewBucket } from '../../src/balance/types.js'
 import { systemClock } from '../../src/clock.js'
 import { joinMoney } from '../../src/recharge/money.js'
 import { localInstant } from '../../src/rating/calendar.js'
 import type { Catalog } from '../../src/rating/catalog.js'
+import { eventSchema, eventTypeNames, rowOf } from '../../src/notification/event-types.js'
 import { limitIn } from '../../src/rating/exchange.js'
 import { readCatalog } from '../../src/rating/load.js'
 import { newBuckets } from '../../src/rating/match.js'
 import { units } from '../../src/units.js'
+import { aNotifications } from './events.js'
 import { partitions, startStore, type TestStore } from './store.js'
 
 export const token = 'a-token-of-thirty-two-characters-x'
@@ -123,6 +127,7 @@ export async function startAdmin(
   const recharged: string[] = []
   const errors: string[] = []
   const catalog = aTariff()
+  const subscribers = new RedisSubscribers(store.store, partitions, systemClock, { onBlock: 'reauth-all' })
   const folder = mkdtempSync(join(tmpdir(), 'ocs-admin-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const access = await openAccess({
@@ -168,6 +173,8 @@ export async function startAdmin(
       latest: () => Promise.resolve({ refusal: null, recharge: null, notification: null, looked: 0 }),
     },
     historyKinds: { ledger: ['charge'], timeline: ['session'] },
+    notifications: aNotifications(t, store.store),
+    eventTypes: () => ({ types: eventTypeNames.map(type => ({ type, ...rowOf(type) })), schema: eventSchema() }),
     explain: () => Promise.resolve({ explanations: [], searched: { journal: 0, files: 0, all: true } }),
     audit: () => Promise.resolve({ accounts: 2, entries: 7, violations: [] }),
     peers: () => ({
@@ -213,6 +220,8 @@ export async function startAdmin(
     }),
     recharged: (channel, result) => recharged.push(`${channel} ${result}`),
     ...access.services,
+    subscribers,
+    fsck: new RedisFsck(store.store, partitions, subscribers),
     keptAnswers: new RedisKeptAnswers(store.store, 7 * 24 * 3_600_000),
     ...changes,
   }
