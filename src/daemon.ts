@@ -39,6 +39,7 @@ import { Leases } from './balance/leases.js'
 import { Lives } from './balance/life.js'
 import { Nodes } from './balance/nodes.js'
 import { Programs } from './balance/programs.js'
+import { Publications } from './balance/publications.js'
 import { Needs } from './balance/reauth.js'
 import { Snapshot } from './balance/snapshot.js'
 import { firstToClaim, onceForStore, originStateId, OriginStates } from './balance/node-state.js'
@@ -83,7 +84,9 @@ import { readAccount, readTime, readUse, RequestProblem, type UseWords } from '.
 import type { Catalog } from './rating/catalog.js'
 import { missingHeld } from './rating/held.js'
 import { diffCatalogs, diffText } from './rating/diff.js'
-import { loadCatalog, readCatalog, type CatalogOutcome } from './rating/load.js'
+import { CatalogFiles } from './publishing/catalog-files.js'
+import { CatalogPublishing, readTexts } from './publishing/catalog-publishing.js'
+import { loadCatalog, type CatalogOutcome } from './rating/load.js'
 import { exchangeAt, exchangedRate, limitIn } from './rating/exchange.js'
 import { moneyLevels } from './rating/thresholds.js'
 import { newBuckets } from './rating/match.js'
@@ -156,6 +159,8 @@ export async function startDaemon(options: {
   const forward = config.clock === 'virtual' ? new ForwardClock(machine) : undefined
   const clock: Clock = forward ?? machine
   const started = machine.now()
+  const catalogFiles = new CatalogFiles(config.catalog, join(config.data, 'catalog'))
+  refusing('catalog', () => catalogFiles.finish())
   let catalog = firstCatalog(config, log)
   let emptied = false
   makeDataFolder(config)
@@ -439,35 +444,29 @@ export async function startDaemon(options: {
     const { directory } = config.journal
     const ledgerIndex = new LedgerIndex({ directory, clock, log })
     const entries = new AccountEntries({ journal, index: ledgerIndex, directory })
-    const history = new AccountHistory({ entries, programs, accounts, clock })
-    const readAgain = async (): Promise<ReloadOutcome> => {
-      const next = await judge(loadCatalog(config.catalog))
-      if ('faults' in next) {
-        const { faults, warnings } = next
-        log.error({ event: 'catalog_refused', faults }, 'the catalog is refused; the old one stays in force')
-        metrics.operation.catalogReload('refused')
-        return { status: 'refused', version: catalog.version, faults, warnings }
-      }
-      const status = next.catalog.version === catalog.version ? 'unchanged' : 'loaded'
-      const { warnings } = next
-      catalog = next.catalog
-      metrics.operation.catalog = catalog.version
-      metrics.charging.sold(catalog.services.keys())
-      metrics.operation.catalogReload('ok')
-      if (status === 'loaded') notifications.catalogPublished(catalog.version)
-      log.info({ event: 'catalog_loaded', catalog: catalog.version, warnings }, `catalog ${status}`)
-      return { status, version: catalog.version, warnings }
-    }
-    // One after the other, so that the files read last are in force.
-    let reloading: Promise<unknown> = Promise.resolve()
-    const reload = (): Promise<ReloadOutcome> => {
-      const done = reloading.then(readAgain)
-      reloading = done.catch(() => undefined)
-      return done
-    }
+    const history = new AccountHistory({
+      ...{ entries, programs, accounts, clock },
+      inForce: at => publishing.inForce(at),
+    })
+    const publishing = new CatalogPublishing({
+      publications: new Publications(background),
+      ...{ files: catalogFiles, path: config.catalog, nodes, clock, log },
+      inUse: () => catalog,
+      use: next => {
+        catalog = next
+        metrics.operation.catalog = next.version
+        metrics.charging.sold(next.services.keys())
+      },
+      judge: outcome => judge(outcome),
+      lacking: async next => missingHeld(next, await accounts.census()),
+      reloaded: result => metrics.operation.catalogReload(result),
+    })
+    const reload = (): Promise<ReloadOutcome> => publishing.reload()
 
     const atStart = await judgeCatalog({ catalog, warnings: [] }, { quotes })
     if ('faults' in atStart) throw new StartRefusal(atStart.faults)
+    endings.push(() => publishing.stop())
+    await publishing.start()
 
     const seeded = await seed(config, accounts, bucketsOf, catalog, clock, store, log)
 
@@ -692,16 +691,6 @@ function firstCatalog(config: Config, log: Logger): Catalog {
   if ('faults' in outcome) throw new StartRefusal(outcome.faults.map(formatFault))
   for (const warning of outcome.warnings) log.warn({ event: 'catalog_warning' }, formatFault(warning))
   return outcome.catalog
-}
-
-/** A catalog that was sent: nothing of this machine is read for it. */
-function readTexts({ files, others }: CatalogTexts): CatalogOutcome {
-  const texts = new Map(others.map(({ file, text }) => [file, text]))
-  return readCatalog(files, file => {
-    const text = texts.get(file)
-    if (text === undefined) throw new Error('it was not sent with the catalog')
-    return text
-  })
 }
 
 function makeDataFolder({ data }: Config): void {

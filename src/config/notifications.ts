@@ -14,7 +14,6 @@ import {
   readInteger,
   readList,
   readParsed,
-  readText,
   type Value,
 } from './yaml.js'
 

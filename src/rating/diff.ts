@@ -207,9 +207,11 @@ function exchangeChanges(before: Catalog, after: Catalog): Change[] {
   })
 }
 
-const settingsOf = ({ currency, timezone, lowBalance }: Catalog): Fields => ({
+const settingsOf = ({ currency, timezone, lowBalance, thresholds }: Catalog): Fields => ({
   currency,
   'time zone': timezone,
+  thresholds:
+    [...thresholds.amounts.map(formatMoney), ...thresholds.percents.map(each => `${each} %`)].join(', ') || 'none',
   'low balance': lowBalance.length === 0 ? 'none' : lowBalance.map(formatMoney).join(', '),
 })
 

@@ -208,6 +208,9 @@ export const amountOf = (unit: keyof typeof amountJson): Shape<Value> => ({ ...a
 /** 0% to 100%, or an amount: its place, as before. */
 export const shareOrAmount: Shape<Value> = { ...amount, json: { anyOf: [share.json, amount.json] } }
 
+/** 0% to 100%, or an amount of money: its place. */
+export const shareOrMoney: Shape<Value> = { ...amount, json: { anyOf: [share.json, amountJson.money] } }
+
 /** What the amounts among the keys of a table must look like by the value of its `unit`. */
 export const amountsByUnit = (
   units: readonly (keyof typeof amountJson)[],

@@ -7,6 +7,7 @@ import { Feed } from '../../src/balance/feed.js'
 import { Journal, streamStart } from '../../src/balance/journal.js'
 import type { Store } from '../../src/balance/store.js'
 import { systemClock } from '../../src/clock.js'
+import type { WebhookConfig } from '../../src/config/config.js'
 import {
   eventsOf,
   noWatch,
@@ -15,7 +16,9 @@ import {
   type MoneyLevels,
   type Watch,
 } from '../../src/notification/events.js'
+import { Notifications } from '../../src/notification/notifications.js'
 import { Publisher, type PublisherOptions } from '../../src/notification/publisher.js'
+import { NotificationCounts } from '../../src/telemetry/notification-counts.js'
 import { allPartitions } from './ledger.js'
 import { partitions } from './store.js'
 
@@ -88,4 +91,16 @@ export async function isExact(t: Test, store: Store): Promise<void> {
     'those of the journal, in its order',
   )
   t.same(byPartition, JSON.parse(JSON.stringify(expected)), 'with what they say')
+}
+
+/** All parts over a store, not started: `webhooks` as they are configured. */
+export function aNotifications(t: Test, store: Store, webhooks: readonly WebhookConfig[] = []): Notifications {
+  const notifications = new Notifications({
+    config: { keepMs: 86_400_000, mostEvents: 1_000_000, usage: true, webhooks },
+    ...{ store, journal: new Journal(store, partitions, systemClock), leases: allPartitions, levels: () => levels },
+    ...{ id: 'test', clock: systemClock, log: pino({ level: 'silent' }) },
+    metrics: new NotificationCounts(),
+  })
+  t.teardown(() => notifications.stop())
+  return notifications
 }
