@@ -119,6 +119,8 @@ if #taken.made > 0 then
   out[#out + 1], out[#out + 2] = 'order', draw_order(all)
   counts = counted(taken.census, redis.call('HMGET', census_key, unpack(taken.census.fields)))
 end
+-- Money that came may pay a renewal that waits for it.
+local waiting = payable(redis.call('HGET', account_key, 'unpaid'), free_money(funds))
 local asked = funds.open > 0 and amount >= 0
 local answer = format('%s %d %d %d %s', content, funds.money, funds.debt, funds.seq, #words > 0 and concat(words, ',') or '-')
 assert(tonumber(keep), 'keep')
@@ -133,5 +135,6 @@ for _, bucket in ipairs(taken.made) do
   if bucket.ends > 0 then redis.call('ZADD', due_key, bucket.ends, 'bucket ' .. account_id .. ' ' .. bucket.id) end
 end
 redis.call('SET', once_key, answer, 'PX', keep)
+for _, waits in ipairs(waiting) do redis.call('ZADD', due_key, at, format('renew %s %s', account_id, waits)) end
 if asked then redis.call('ZADD', due_key, at, 'reauth ' .. account_id) end
 return 'adjusted ' .. answer .. (asked and ' due' or '')

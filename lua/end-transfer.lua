@@ -41,6 +41,8 @@ if outcome == 'returned' then
   credit_money(book, amount, 'transfer')
   credit_money(book, fee, 'fee')
 end
+-- Money that came may pay a renewal that waits for it.
+local waiting = payable(redis.call('HGET', account_key, 'unpaid'), free_money(funds))
 local asked = outcome == 'returned' and funds.open > 0
 redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 -- Write.
@@ -52,5 +54,6 @@ end
 redis.call('HSET', transfer_key, 'state', outcome .. sub(state, #is + 1), 'end', format('%d %s', at, why))
 redis.call('PEXPIRE', transfer_key, keep)
 redis.call('ZREM', due_key, member)
+for _, waits in ipairs(waiting) do redis.call('ZADD', due_key, at, format('renew %s %s', account_id, waits)) end
 if asked then redis.call('ZADD', due_key, at, 'reauth ' .. account_id) end
 return asked and 'returned due' or outcome

@@ -44,6 +44,7 @@ if not force and state.armed > now then
 end
 local silent = force or state.ends <= now
 local book = new_book(read_funds(account[1]), account[3], now)
+local free_before = free_money(book.funds)
 local released, next_ring, notes = {}, state.ends, {}
 for _, line in ipairs(lines) do
   if line.granted > 0 or holds_something(line) then
@@ -73,6 +74,9 @@ for name, counter in pairs(book.counters) do account_out[#account_out + 1], acco
 for _, line in ipairs(released) do session_out[#session_out + 1], session_out[#session_out + 2] = 'line:' .. line.key, write_line(line) end
 state.status, state.armed = silent and 'closed' or 'open', silent and 0 or next_ring
 session_out[#session_out + 1], session_out[#session_out + 2] = 'state', write_state(state)
+-- Money that is free again may pay a renewal that waits for it.
+local free = free_money(book.funds)
+local waiting = free > free_before and payable(redis.call('HGET', account_key, 'unpaid'), free) or NONE
 assert(tonumber(keep_silent), 'keep_silent')
 redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 -- Write.
@@ -85,6 +89,7 @@ if #released > 0 or silent then
   redis.call('HSET', account_key, unpack(account_out))
 end
 redis.call('HSET', session_key, unpack(session_out))
+for _, id in ipairs(waiting) do redis.call('ZADD', due_key, now, format('renew %s %s', account_id, id)) end
 if silent then
   redis.call('PEXPIRE', session_key, keep_silent)
   redis.call('ZREM', due_key, member)
