@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto'
 import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import type { Logger } from 'pino'
-import { currencyProblem } from './admin/account-terms.js'
+import { currencyProblem, whyNotSold } from './admin/account-terms.js'
 import { startAdminApi } from './admin/api.js'
 import { startHealth, type HttpService } from './admin/http.js'
 import { openAccess } from './admin/open-access.js'
@@ -93,11 +93,13 @@ import { newBuckets } from './rating/match.js'
 import { compileRate } from './rating/price.js'
 import { AutoCreation } from './subscription/auto-create.js'
 import { joinMoney } from './recharge/money.js'
+import { joinVouchers } from './recharge/vouchers.js'
 import { LifeCycles } from './subscription/life-cycle.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
 import { lockFolder } from './store/folder-lock.js'
 import { maskOf } from './telemetry/log.js'
 import { Metrics } from './telemetry/metrics.js'
+import { LedgerReports, localDay } from './report/daily.js'
 import { TraceService } from './trace/service.js'
 import { Tracing } from './trace/tracing.js'
 import type { Micros, Millis } from './units.js'
@@ -220,7 +222,17 @@ export async function startDaemon(options: {
     const subscribers = new RedisSubscribers(store, partitions, clock, {
       ...{ onBlock: config.charging.onSuspend === 'wait' ? '' : 'reauth-all', asked },
     })
-    const money = joinMoney({ store, partitions, clock, accounts, asked, catalog: () => catalog })
+    const money = joinMoney({
+      ...{ store, partitions, clock, accounts, asked, catalog: () => catalog },
+      beforeRecharge: account => lifeCycles.beforeRecharge(account),
+    })
+    const vouchers = refusing('vouchers.keyFile', () =>
+      joinVouchers({
+        ...{ config: config.vouchers, store, partitions, accounts, clock, log, metrics: metrics.vouchers },
+        ...{ credits: money.credits, catalog: () => catalog },
+        notSold: (offer, account) => whyNotSold(catalog, offer, account.extras.attributes, clock.now()),
+      }),
+    )
     const journal = new Journal(background, partitions, machine)
     const id = daemonId(config)
     const leases = new Leases({ store: background, partitions, id, clock: machine, log })
@@ -246,6 +258,7 @@ export async function startDaemon(options: {
       jobs: new Map([
         ['life', (partition, member) => lifeCycles.job(partition, member)],
         ['transfer', (_, member) => money.transfers.job(member)],
+        ['voucher', (_, member) => vouchers.redemption.finishDue(member)],
         ['identity', (_, member) => subscribers.resume(member)],
         ['move', (_, member) => subscribers.resume(member)],
       ]),
@@ -460,6 +473,7 @@ export async function startDaemon(options: {
       judge: outcome => judge(outcome),
       lacking: async next => missingHeld(next, await accounts.census()),
       reloaded: result => metrics.operation.catalogReload(result),
+      published: version => notifications.catalogPublished(version),
     })
     const reload = (): Promise<ReloadOutcome> => publishing.reload()
 
@@ -513,6 +527,11 @@ export async function startDaemon(options: {
     })
     nightly.start()
     endings.push(() => nightly.stop())
+
+    const reports = new LedgerReports({
+      directories: [config.journal.directory, ...config.journal.archive],
+      timezone: () => catalog.timezone,
+    })
 
     const status = (): StatusView => ({
       version,
@@ -568,8 +587,11 @@ export async function startDaemon(options: {
             schema: eventSchema(),
           }),
           history,
+          publishing,
           historyKinds: { ledger: [...entryKinds, ...moves], timeline: timelineKinds },
           audit: proveBalances,
+          reports,
+          localDay: daysAgo => localDay(catalog.timezone, clock.now(), daysAgo),
           peers: () => ({
             rows: config.diameter.peers,
             connected: diameter.peers(),
@@ -608,6 +630,8 @@ export async function startDaemon(options: {
             },
             audit: fields => log.info({ event: 'session_command', ...fields }, 'gateways are asked by command'),
           },
+          voucherBatches: vouchers.batches,
+          voucherRedemption: vouchers.redemption,
           recharges: money.recharges,
           adjustments: money.adjustments,
           transfers: money.transfers,

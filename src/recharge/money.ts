@@ -19,6 +19,8 @@ export interface MoneyOptions {
   readonly catalog: () => Catalog
   /** Told of what a script left in the due list for open sessions, like `reauth alice`. */
   readonly asked?: (member: string) => void
+  /** Awaited before a recharge of an account: its life cycle is made known to the store. */
+  readonly beforeRecharge?: (account: string) => Promise<void>
 }
 
 export interface Money {
@@ -28,8 +30,8 @@ export interface Money {
   readonly transfers: Transfers
 }
 
-export function joinMoney({ store, partitions, clock, accounts, catalog, asked }: MoneyOptions): Money {
-  const credits = new Credits(store, partitions, clock, undefined, asked)
+export function joinMoney({ store, partitions, clock, accounts, catalog, asked, beforeRecharge }: MoneyOptions): Money {
+  const credits = new Credits(store, partitions, clock, undefined, asked, beforeRecharge)
   const transferStore = new TransferStore(store, partitions, clock, undefined, asked)
   return {
     credits,
