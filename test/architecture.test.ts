@@ -23,7 +23,8 @@ const arrows: Readonly<Record<string, Arrows>> = {
   recharge: { imports: ['balance', 'rating', 'clock', 'units'], types: ['config'] },
   subscription: { imports: ['balance', 'rating', 'clock', 'units'], types: ['config'] },
   notification: { imports: ['balance', 'clock', 'units'], types: ['config'] },
-  report: { imports: ['ledger', 'clock', 'units'], types: ['config'] },
+  publishing: { imports: ['balance', 'rating', 'clock', 'config', 'units'], types: ['inquiry'] },
+  report: { imports: ['balance', 'ledger', 'clock', 'units'], types: ['config'] },
   privacy: { imports: ['balance', 'clock', 'units'], types: ['config', 'ledger'] },
   diameter: { imports: ['clock', 'units'], types: ['config'] },
   rating: { imports: ['config', 'currency', 'units'] },
@@ -39,7 +40,18 @@ const arrows: Readonly<Record<string, Arrows>> = {
   admin: {
     imports: ['access', 'balance', 'clock', 'config', 'units'],
     types: [
-      ...['charging', 'inquiry', 'rating', 'trace', 'ledger', 'notification', 'privacy', 'recharge', 'report'],
+      ...[
+        'charging',
+        'inquiry',
+        'publishing',
+        'rating',
+        'trace',
+        'ledger',
+        'notification',
+        'privacy',
+        'recharge',
+        'report',
+      ],
       'subscription',
     ],
   },
@@ -49,7 +61,7 @@ const arrows: Readonly<Record<string, Arrows>> = {
     imports: [
       ...['admin', 'balance', 'charging', 'clock', 'config', 'currency', 'diameter', 'gy', 'inquiry'],
       ...['ledger', 'rating', 'store', 'telemetry', 'trace', 'units'],
-      ...['access', 'notification', 'privacy', 'recharge', 'report', 'subscription'],
+      ...['access', 'notification', 'privacy', 'publishing', 'recharge', 'report', 'subscription'],
     ],
   },
   inquiry: { imports: ['balance', 'charging', 'clock', 'config', 'ledger', 'rating', 'store', 'units'] },

@@ -32,7 +32,8 @@ export interface AuditState {
 }
 
 interface Head {
-  readonly audit: 1
+  /** Of this form of the file. */
+  readonly audit: number
   readonly at: Millis
   readonly reached: readonly string[]
   readonly files: Readonly<Record<string, readonly [number, number]>>
@@ -40,6 +41,7 @@ interface Head {
 
 type Row = readonly [string, number, number, number, string, number | null, Readonly<Record<string, number>>]
 
+const form = 1
 const rowsOfOneWrite = 2000
 
 /** Replaces what an earlier audit left. @throws the system's error; the old state stays then */
@@ -47,7 +49,7 @@ export async function writeState(path: string, state: AuditState, accounts: Iter
   await mkdir(dirname(path), { recursive: true, mode: 0o750 })
   const { at, reached, files } = state
   const head: Head = {
-    ...{ audit: 1, at, reached },
+    ...{ audit: form, at, reached },
     files: Object.fromEntries([...files].map(([file, { offset, line }]) => [file, [offset, line]])),
   }
   const handle = await open(`${path}.part`, 'w', 0o640)
@@ -109,7 +111,7 @@ export async function readState(
     if (!(error instanceof SyntaxError) && (error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     return undefined
   }
-  if (!head || !whole || head.audit !== 1 || head.reached.length !== partitions) return undefined
+  if (!head || !whole || head.audit !== form || head.reached.length !== partitions) return undefined
   const files = Object.entries(head.files).map(([file, [offset, line]]) => [file, { offset, line }] as const)
   return { at: head.at, reached: head.reached, files: new Map(files) }
 }

@@ -121,7 +121,7 @@ t.test('what records say of an entry', t => {
           ...{ catalogVersion: 'c1', ratingGroup: '10', serviceIdentifier: '1 2', unit: 'octets', usedUnits: 600 },
           ...{ amount: 3500, currencyCode: 'EUR', overrun: 500, paidBy: '3-1=250 main=3000 debt=500' },
           ...{ tariffRule: 'payg#1', rateId: 'r1', resultCode: 'charged' },
-        } as unknown as CdrRecord,
+        },
         { recordId: '5:9-0:2/2', recordType: 'session-close', causeForRecClosing: 'normalRelease' },
       ],
     },

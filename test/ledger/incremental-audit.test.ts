@@ -20,7 +20,7 @@ interface Field {
   readonly store: TestStore
   readonly ledger: string
   readonly state: string
-  check(full?: boolean): Promise<AuditResult>
+  readonly check: (full?: boolean) => Promise<AuditResult>
 }
 
 async function aField(t: Test): Promise<Field> {
