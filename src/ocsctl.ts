@@ -26,6 +26,7 @@ import { addLifeCommands, lifePairs } from './ctl/life.js'
 import { addGatewayCommands } from './ctl/gateway.js'
 import { addNotificationCommands } from './ctl/notifications.js'
 import { addRateCommands } from './ctl/rate.js'
+import { addReportCommands } from './ctl/report.js'
 import { addRechargeCommands } from './ctl/recharge.js'
 import { addSessionCommands, stateText } from './ctl/sessions.js'
 import { pairs, table } from './ctl/text.js'
@@ -201,6 +202,7 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
     .action(reloadCatalog)
   addCatalogCommands(catalog, ctl)
   addRateCommands(program, ctl)
+  addReportCommands(program, ctl)
   addPeerCommands(program, ctl)
   addTraceCommand(program, ctl)
   addGatewayCommands(program, ctl)

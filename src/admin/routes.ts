@@ -16,16 +16,17 @@ import {
   removeOverride,
   setAttributes,
   shown,
-  subscribe,
 } from './account-terms.js'
-import { checkIfMatch, etagOf, stateOfAccount } from './etag.js'
+import { checkIfMatch, etagOf, stateOfAccount, stateOfCatalog } from './etag.js'
 import { careRoutes } from './care-routes.js'
+import { catalogRoutes } from './catalog-routes.js'
 import { importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
 import { notificationRoutes } from './notification-routes.js'
 import { peerRoutes } from './peers.js'
 import { accessRoutes } from './access-routes.js'
 import { Problem } from './problem.js'
 import { ratingRoutes } from './rating-routes.js'
+import { reportRoutes } from './report-routes.js'
 import { rechargeRoutes } from './recharge-routes.js'
 import {
   accountId,
@@ -47,7 +48,9 @@ import { readCsv, readJsonLines } from './rows.js'
 import { sessionCommandRoutes } from './session-commands.js'
 import { redo } from './work.js'
 import { subscriberRoutes } from './subscriber-routes.js'
+import { subscriptionRoutes } from './subscription-routes.js'
 import { traceRoutes } from './trace.js'
+import { voucherRoutes } from './voucher-routes.js'
 import { viewOfAccount, viewOfSession } from './views.js'
 
 const csvTypes = ['text/csv']
@@ -145,18 +148,7 @@ export const routes: readonly Route[] = [
     problems: ['not-found', 'too-many'],
     work: patchSubscriber,
   },
-  {
-    method: 'POST',
-    path: '/v1/accounts/:id/subscriptions',
-    permission: 'subscription.write',
-    idempotent: true,
-    summary: 'Buy an offer, once for each reference. Who may buy it and when is checked; its fee is not taken yet.',
-    params: accountParams,
-    body: object(['offer', 'reference'], { offer: name('offer'), subscriber: subscriberNumber, reference, actor }),
-    answers: { 201: 'The subscription and the account', 200: 'This reference bought it before: `repeated` is true' },
-    problems: ['not-found', 'unknown-offer', 'offer-refused', 'account-terminated', 'reference-taken'],
-    work: subscribe,
-  },
+  ...subscriptionRoutes,
   {
     method: 'GET',
     path: '/v1/accounts/:id/overrides',
@@ -246,6 +238,7 @@ export const routes: readonly Route[] = [
     work: findSubscriber,
   },
   ...rechargeRoutes,
+  ...voucherRoutes,
   {
     method: 'GET',
     path: '/v1/sessions',
@@ -286,14 +279,16 @@ export const routes: readonly Route[] = [
     summary: 'The catalog in use.',
     answers: { 200: 'Version, currency and offers' },
     problems: [],
-    work: (_, { catalog }) => ({ ...ok(catalog()), headers: etagOf(`catalog ${catalog().version}`) }),
+    work: (_, { catalog }) => ({ ...ok(catalog()), headers: etagOf(stateOfCatalog(catalog().version)) }),
   },
   ...sessionCommandRoutes,
   ...subscriberRoutes,
   ...clockRoutes,
   ...lifeRoutes,
   ...ratingRoutes,
+  ...reportRoutes,
   ...careRoutes,
+  ...catalogRoutes,
   ...notificationRoutes,
   ...accessRoutes((approval, services) => {
     const route = routes.find(({ method, path }) => `${method} ${path}` === approval.route)
@@ -346,6 +341,7 @@ async function createAccount(request: RouteRequest, services: RouteServices): Pr
   const offers = (body.subscriber?.offers ?? []).map(offer => ({
     offer,
     buckets: purchase(offer, buyer, clock.now(), services),
+    ...services.subscriptions.opening(offer, buyer, clock.now()),
   }))
   const identities = identitiesOf(body.subscriber ?? {})
   if (body.subscriber && identities.length === 0) {
@@ -456,6 +452,8 @@ async function runImport({ body, contentType }: RouteRequest, services: RouteSer
     {
       accounts,
       newBuckets,
+      opening: (offer, currency, now) =>
+        services.subscriptions.opening(offer, { currency, extras: { overrides: [] } }, now),
       offers: view.offers.map(({ name }) => name),
       currencyProblem: currency => currencyProblem(currency, view),
       now: () => clock.now(),

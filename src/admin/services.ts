@@ -8,6 +8,7 @@ import type { Catalog } from '../rating/catalog.js'
 import type { CatalogDiff } from '../rating/diff.js'
 import type { Micros, Millis } from '../units.js'
 import type { CareServices } from './care-routes.js'
+import type { CatalogServices } from './catalog-routes.js'
 import type { ClockServices } from './clock-routes.js'
 import type { LifeServices } from './life-routes.js'
 import type { NotificationServices } from './notification-routes.js'
@@ -16,7 +17,10 @@ import type { IdempotencyServices } from './idempotency.js'
 import type { PeerServices } from './peers.js'
 import type { RechargeServices } from './recharge-routes.js'
 import type { SubscriberServices } from './subscriber-routes.js'
+import type { ReportServices } from './report-routes.js'
+import type { SubscriptionServices } from './subscription-routes.js'
 import type { TraceServices } from './trace.js'
+import type { VoucherServices } from './voucher-routes.js'
 
 /**
  * What buying the offer now brings to an account in a currency; undefined when the catalog in use has no such offer. `refused`: why the
@@ -30,7 +34,10 @@ export type BucketsOf = (
 
 export interface AdminServices
   extends
+    CatalogServices,
+    ReportServices,
     SubscriberServices,
+    SubscriptionServices,
     CareServices,
     AccessServices,
     IdempotencyServices,
@@ -39,6 +46,7 @@ export interface AdminServices
     NotificationServices,
     PeerServices,
     TraceServices,
+    VoucherServices,
     RechargeServices {
   readonly accounts: Accounts
   readonly newBuckets: BucketsOf
