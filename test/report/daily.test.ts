@@ -75,7 +75,8 @@ async function threeDays(
       if (what === 'use') {
         const of = sessions[account]!
         const line = { key: '10', used: BigInt(amount), wanted: 1_000_000n, program }
-        const answer = await of.session.charge('U', of.number++, [line])
+        const cause = `"kind":"charge","session":"${of.session.id}","type":"update","service":"data"`
+        const answer = await of.session.charge('U', of.number++, [line], { cause })
         if (typeof answer === 'string') throw new Error(answer)
         model.charged += answer.cost
         model.used += BigInt(amount)
