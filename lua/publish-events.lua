@@ -28,7 +28,7 @@ for n, partition in ipairs(partitions) do
   words[n] = partition.go and 'done' or at
   if partition.go then reached[#reached + 1], reached[#reached + 2] = partition.name, partition.to end
 end
-redis.call('EXISTS', feed_key)
+redis.call('XLEN', feed_key) -- a key of another type shows before anything is written
 -- Write.
 for _, partition in ipairs(partitions) do
   if partition.go then

@@ -55,7 +55,7 @@ export async function feedOf(store: Store): Promise<FeedEvent[]> {
 }
 
 /** What the journal says must be in it, by partition. */
-export async function expectedOf(store: Store): Promise<FeedEvent[][]> {
+export async function expectedOf(store: Store, at: MoneyLevels = levels): Promise<FeedEvent[][]> {
   const journal = new Journal(store, partitions, systemClock)
   const all: FeedEvent[][] = []
   for (let partition = 0; partition < partitions; partition++) {
@@ -66,7 +66,7 @@ export async function expectedOf(store: Store): Promise<FeedEvent[][]> {
       for await (const [slice] of journal.read([[partition, after]])) {
         for (const { id, text } of slice!.entries) {
           const entry = readEntry(text)!
-          const found = eventsOf(entry, `${partition}-${id}`, watches.get(entry.account) ?? noWatch, levels, true)
+          const found = eventsOf(entry, `${partition}-${id}`, watches.get(entry.account) ?? noWatch, at, true)
           watches.set(entry.account, found.watch)
           events.push(...found.events)
           after = id
@@ -80,8 +80,8 @@ export async function expectedOf(store: Store): Promise<FeedEvent[][]> {
 }
 
 /** Whether the feed is what the journal says: each event once, and those of a partition in order. */
-export async function isExact(t: Test, store: Store): Promise<void> {
-  const expected = await expectedOf(store)
+export async function isExact(t: Test, store: Store, at: MoneyLevels = levels): Promise<void> {
+  const expected = await expectedOf(store, at)
   const found = await feedOf(store)
   const byPartition = expected.map((_, partition) => found.filter(({ id }) => id.startsWith(`${partition}-`)))
   t.equal(found.length, expected.flat().length, 'as many as there must be')
