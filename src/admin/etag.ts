@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { Problem } from './problem.js'
+import type { Account, Precondition } from '../balance/types.js'
 import type { RouteRequest, Schema } from './route.js'
 
 export const ifMatchSchema: Schema = {
@@ -42,3 +43,17 @@ export const stale = (ifMatch: string): Problem =>
 
 /** 96 bits. */
 const shortened = (state: string): string => createHash('sha256').update(state).digest('base64url').slice(0, 16)
+
+/**
+ * What of an account people edit: its profile and its status. Money and buckets are not in it, as charges move them all the time.
+ * *Ours:* a strong ETag of RFC 9110 would change with every octet of the answer.
+ */
+export const stateOfAccount = ({ id, rev, status }: Pick<Account, 'id' | 'rev' | 'status'>): string =>
+  `account ${id} ${rev} ${status}`
+
+/** @param version of the catalog in use */
+export const stateOfCatalog = (version: string): string => `catalog ${version}`
+
+/** For the change of an account; undefined: no If-Match. */
+export const preconditionOf = ({ headers }: Pick<RouteRequest, 'headers'>): Precondition | undefined =>
+  headers['if-match'] === undefined ? undefined : account => matches(headers, stateOfAccount(account))

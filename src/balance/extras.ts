@@ -4,7 +4,7 @@
 import type { Millis, Units } from '../units.js'
 import type { Extras, NewBucket, Override } from './types.js'
 
-export const noExtras: Extras = { attributes: {}, subscribers: {}, overrides: [], optIns: {} }
+export const noExtras: Extras = { attributes: {}, subscribers: {}, overrides: [], blocked: [], optIns: {} }
 
 /** @param text the field `extras`; empty or absent: nothing */
 export function readExtras(text: string | null | undefined): Extras {
@@ -13,7 +13,7 @@ export function readExtras(text: string | null | undefined): Extras {
 }
 
 /** Empty text when there is nothing. Keys are sorted, so that the same extras are the same text. */
-export function writeExtras({ attributes, subscribers, overrides, optIns }: Extras): string {
+export function writeExtras({ attributes, subscribers, overrides, blocked, optIns }: Extras): string {
   const ofSubscribers = sorted(subscribers)
     .filter(([, each]) => Object.keys(each).length > 0)
     .map(([number, each]) => [number, Object.fromEntries(sorted(each))] as const)
@@ -21,6 +21,7 @@ export function writeExtras({ attributes, subscribers, overrides, optIns }: Extr
     ...(Object.keys(attributes).length > 0 && { attributes: Object.fromEntries(sorted(attributes)) }),
     ...(ofSubscribers.length > 0 && { subscribers: Object.fromEntries(ofSubscribers) }),
     ...(overrides.length > 0 && { overrides }),
+    ...(blocked.length > 0 && { blocked: [...blocked].sort() }),
     ...(Object.keys(optIns).length > 0 && { optIns: Object.fromEntries(sorted(optIns)) }),
   }
   return Object.keys(members).length === 0 ? '' : JSON.stringify(members)

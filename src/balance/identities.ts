@@ -71,22 +71,31 @@ export class Identities {
    */
   async find(identity: Identity, deadline: number): Promise<Subscriber | undefined> {
     const name = `${identity.type}:${identity.value}`
-    let owner = this.owners.get(name)
-    if (!owner) {
-      const { key, field } = identityKey(identity)
-      const value = await this.store.call('index', deadline, redis => redis.hget(key, field))
-      owner = value === null ? undefined : readOwner(value)
-      if (!owner) return undefined
-      this.owners.set(name, owner)
+    const known = this.owners.get(name)
+    const remembered = known && (await this.of(known, deadline))
+    if (remembered && hasIdentity(remembered, name)) return remembered
+    const { key, field } = identityKey(identity)
+    const value = await this.store.call('index', deadline, redis => redis.hget(key, field))
+    if (value === null) {
+      this.owners.delete(name)
+      return undefined
     }
-    return this.of(owner, deadline)
+    const owner = readOwner(value)
+    this.owners.set(name, owner)
+    const found = await this.of(owner, deadline)
+    if (found && hasIdentity(found, name)) return found
+    // The index is newer than the profile at hand, or it is claimed and the account does not have it yet.
+    this.profiles.delete(owner.account)
+    const again = await this.of(owner, deadline)
+    return again && hasIdentity(again, name) ? again : undefined
   }
 
   /** What is cached about an identity; no I/O: the hot path asks here first. */
   cached(identity: Identity): Subscriber | undefined {
-    const owner = this.owners.get(`${identity.type}:${identity.value}`)
+    const name = `${identity.type}:${identity.value}`
+    const owner = this.owners.get(name)
     const profile = owner && this.profiles.get(owner.account)
-    return profile && { ...owner, profile }
+    return profile?.subscribers.get(owner!.number)?.includes(name) === true ? { ...owner!, profile } : undefined
   }
 
   /** A subscriber with the account's profile. Undefined: no such account, or the subscriber has left it. */
@@ -155,6 +164,10 @@ export class Identities {
     if (keys.length > 0) this.store.redis.unlink(...keys).catch(() => undefined) // lost, they stay and nobody reads them
   }
 }
+
+/** The account says so, too: an entry of the index may be old, or only claimed. */
+export const hasIdentity = ({ number, profile }: Subscriber, name: string): boolean =>
+  profile.subscribers.get(number)?.includes(name) === true
 
 function readOwner(value: string): Owner {
   const space = value.indexOf(' ')

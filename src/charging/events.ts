@@ -23,6 +23,7 @@ import type { Program } from '../rating/program.js'
 import { lineLimit, unitTypes, type Micros, type Millis } from '../units.js'
 import {
   fenceMs,
+  isBarred,
   offerOf,
   timestampToleranceMs,
   type ChargingHints,
@@ -301,6 +302,7 @@ export class EventCharging {
       type: 'E',
       sessionId,
       rev: subscriber.profile.rev,
+      barred: isBarred(subscriber),
       lines: prepared.lines,
       counters: prepared.counters,
       lowBalance: catalog.lowBalance,

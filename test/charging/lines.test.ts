@@ -17,6 +17,8 @@ const context = {
     rev: '1',
     subscriptions: [{ id: '1', offer: 'flows', since: at, subscriber: '1' }],
     subscribers: new Map([['1', []]]),
+    former: new Map(),
+    departed: new Map(),
     extras: readExtras(undefined),
   },
   subscriber: '1',
