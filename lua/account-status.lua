@@ -21,13 +21,16 @@ if not values[1] then return 'no_account' end
 -- Decide.
 local funds, life = read_funds(values[1]), read_life(values[2])
 local before = funds.status
-if life and not LIFE_OVER[life.phase] then
+if life and LIFE_OVER[life.phase] then return 'unchanged' end
+if life then
   life.hand = status == 'suspended'
   if status == 'terminated' then enter(life, 'terminated', at) end
   status = life_status(life)
 end
 local same_life = not life or write_life(life) == values[2]
 if before == status and same_life then return 'unchanged' end
+-- Suspended by hand, too: its life cycle changes, and its status does not.
+local said = before == status and string.gsub(cause, '"kind":"status"', '"kind":"life"', 1) or cause
 funds.status, funds.seq = status, funds.seq + 1
 local asked = ask ~= '' and funds.open > 0 and before ~= status
 local when = life and life_due(life)
@@ -35,7 +38,7 @@ assert(ask == '' or ask == 'reauth' or ask == 'reauth-all' or ask == 'abort', 'a
 redis.call('ZCARD', due_key) -- a key of another type shows before anything is written
 -- Write.
 redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":%d,%s,"from":"%s","to":"%s","posts":[],"lines":[],"held":%d}',
-  account_id, funds.seq, at, cause, before, status, funds.held))
+  account_id, funds.seq, at, said, before, status, funds.held))
 redis.call('HSET', account_key, 'funds', write_funds(funds))
 if not same_life then redis.call('HSET', account_key, 'life', write_life(life)) end
 if when then redis.call('ZADD', due_key, when, 'life ' .. account_id) end
