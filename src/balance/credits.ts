@@ -111,6 +111,8 @@ export interface PlainCredit {
 }
 
 export const referenceKeepMs = 400 * 24 * 3_600_000
+/** Of an account, as the scripts have it. */
+const mostMoney = 2n ** 52n
 /** A refused recharge keeps its reference so long: another attempt at it may still be under way. */
 const refusedKeepMs = 60_000
 const noTerms = (now: Millis): RechargeTerms => ({ day: now - (now % 86_400_000), bonuses: [] })
@@ -188,7 +190,8 @@ export class Credits {
     if (funds == null) return { status: 'no_account' }
     if (funds.startsWith('terminated ')) return { status: 'account_terminated' }
     if (has !== currency) return { status: 'currency_differs' }
-    if (amount > 2n ** 52n) return { status: 'too_large' }
+    const [, money, credit] = / money (-?\d+) .* credit (\d+)/.exec(funds) ?? []
+    if (BigInt(money ?? 0) + amount > mostMoney - BigInt(credit ?? 0)) return { status: 'too_large' }
     return refused === undefined ? undefined : { status: 'refused', why: refused }
   }
 

@@ -10,7 +10,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Logger } from 'pino'
-import type { CreditOutcome, Credited, Credits } from '../balance/credits.js'
+import type { CreditOutcome, Credited, Credits, RechargeTerms } from '../balance/credits.js'
 import { grantsOf } from '../balance/extras.js'
 import type { Account, Accounts } from '../balance/types.js'
 import {
@@ -26,7 +26,8 @@ import {
 import type { Clock } from '../clock.js'
 import type { Catalog } from '../rating/catalog.js'
 import { newBuckets } from '../rating/match.js'
-import type { Millis } from '../units.js'
+import type { Micros, Millis } from '../units.js'
+import { rechargeTerms } from './rules.js'
 import type { Batch, VoucherBatches } from './voucher-batches.js'
 import { bucketsFor } from './voucher-batches.js'
 import { placeOf, readCode } from './voucher-codes.js'
@@ -57,9 +58,11 @@ export interface Redeemed {
   readonly subscription: string | undefined
 }
 
-/** `other_key`: the store has batches of keys that this daemon has not got. */
 export type RedeemOutcome =
-  | ({ readonly status: 'redeemed' | 'repeated' } & Redeemed)
+  ({ readonly status: 'redeemed' } & Redeemed) | ({ readonly status: 'repeated' } & Redeemed) | RedeemRefusal
+
+/** `other_key`: the store has batches of keys that this daemon has not got. */
+export type RedeemRefusal =
   | { readonly status: 'malformed' | 'no_account' | 'unknown' | 'used' | 'blocked' | 'expired' | 'not_active' }
   | { readonly status: 'other_key'; readonly ids: readonly string[] }
   | { readonly status: 'locked'; readonly until: Millis }
@@ -85,7 +88,7 @@ export interface RedemptionOptions {
   readonly capacity: number
   readonly lockout: GuessLimits
   readonly catalog: () => Catalog
-  /** Why an offer is not sold to this account now; undefined: it is. */
+  /** Why an offer of the catalog is not sold to this account now; undefined: it is. */
   readonly notSold: (offer: string, account: Account) => string | undefined
   readonly metrics: VoucherMetrics
   readonly clock: Clock
@@ -95,7 +98,7 @@ export interface RedemptionOptions {
 /** What became of the steps behind the claim. */
 type Finished =
   | ({ readonly status: 'done' } & Redeemed)
-  | { readonly status: 'freed'; readonly why: Exclude<RedeemOutcome, { status: 'redeemed' | 'repeated' }> }
+  | { readonly status: 'freed'; readonly why: RedeemRefusal }
   | { readonly status: 'later'; readonly why: string }
 
 type Bought =
@@ -134,7 +137,7 @@ export class VoucherRedemption {
   }
 
   /** A member `voucher <account> <batch>-<serial>.<redemption>` of a due list: finishes what is left of it. */
-  async finishDue(_partition: number, member: string): Promise<'done' | 'stuck'> {
+  async finishDue(member: string): Promise<'done' | 'stuck'> {
     const { store, log } = this.options
     const [, account, id] = member.split(' ') as [string, string, string]
     const dot = id.indexOf('.')
@@ -245,7 +248,10 @@ export class VoucherRedemption {
   private refusedEarly({ currency, offer }: Batch, account: Account): RedeemOutcome | undefined {
     if (account.status === 'terminated') return { status: 'account_terminated' }
     if (currency !== undefined && account.currency !== currency) return { status: 'currency_differs', currency }
-    const why = offer === undefined ? undefined : this.options.notSold(offer, account)
+    if (offer === undefined) return undefined
+    if (!this.options.catalog().offers.has(offer))
+      return { status: 'refused', why: `the catalog has no offer ${offer}` }
+    const why = this.options.notSold(offer, account)
     return why === undefined ? undefined : { status: 'refused', why }
   }
 
@@ -260,6 +266,7 @@ export class VoucherRedemption {
     let subscription: string | undefined
     if (amount !== undefined) {
       const outcome = await credits.plain({
+        ...{ channel: 'voucher', terms: await this.termsOf(claim, amount, currency!) },
         ...{ account, amount, currency: currency!, source: 'source:voucher', once: onceOf(id) },
         cause: {
           ...{ kind: 'recharge', channel: 'voucher', reference: writeNumber(voucher), method: channel, outlet, actor },
@@ -283,6 +290,13 @@ export class VoucherRedemption {
       log.error({ event: 'voucher_defect', voucher: id, account }, 'a voucher has paid and is not this redemption’s')
     await store.intended(account, id)
     return { status: 'done', voucher: writeNumber(voucher), batch, at, credited, subscription }
+  }
+
+  /** A voucher gets the bonuses of its channel; what limits other channels was decided when it was sold. */
+  private async termsOf({ account, at }: VoucherClaim, amount: Micros, currency: string): Promise<RechargeTerms> {
+    const attributes = (await this.options.accounts.show(account))?.extras.attributes ?? {}
+    const { terms } = rechargeTerms(this.options.catalog(), { channel: 'voucher', amount, currency, attributes, at })
+    return { day: terms.day, bonuses: terms.bonuses }
   }
 
   private async giveBack(

@@ -29,14 +29,13 @@ const fresh = async (): Promise<string> => {
 }
 const money = async (id: string): Promise<bigint> => (await accounts.show(id))!.money
 const due = async (account: string): Promise<string[]> =>
-  (await store.redis.zrange(dueKey(partitionOf(account, partitions)), 0, -1)).filter(member =>
+  (await store.redis.zrange(dueKey(partitionOf(account, partitions)), '0', '-1')).filter(member =>
     member.startsWith(`voucher ${account} `),
   )
 /** What the sweeper of the other daemon does when the time of what is due has come. */
 async function sweep(account: string, { redemption }: TestVouchers = other): Promise<string[]> {
   const said: string[] = []
-  for (const member of await due(account))
-    said.push(await redemption.finishDue(partitionOf(account, partitions), member))
+  for (const member of await due(account)) said.push(await redemption.finishDue(member))
   return said
 }
 /** Recharges in the account's ledger. */
@@ -45,6 +44,17 @@ const recharges = async (account: string): Promise<number> =>
     const entry = JSON.parse(text!) as { account: string; kind: string }
     return entry.account === account && entry.kind === 'recharge'
   }).length
+
+/** As a client does it that got no answer: the same again. */
+async function insist(daemon: TestVouchers, account: string, code: string): Promise<string> {
+  for (;;) {
+    try {
+      return (await daemon.redeem(account, code)).status
+    } catch (error) {
+      if (!(error instanceof BalanceUnavailableError)) throw error
+    }
+  }
+}
 
 /** Refuses one call: before it is sent, or when it was done and its answer is lost. */
 class FailingStore extends Store {
@@ -226,17 +236,20 @@ t.test('a purchase that was given up does not come late', async t => {
 })
 
 t.test('an offer that the catalog lost waits until it is there again, when the money was paid', async t => {
-  let catalog = aCatalog()
-  const full = catalog
-  const waiting = openVouchers(store, clock, { catalog: () => catalog })
+  const full = aCatalog()
+  const bare = { ...full, offers: new Map() }
+  let looks = Infinity // until it is gone
+  const waiting = openVouchers(store, clock, { catalog: () => (looks-- > 0 ? full : bare) })
   const { codes } = await waiting.active({ offer: 'gift', count: 1 })
   const account = await fresh()
-  catalog = { ...full, offers: new Map() }
+  looks = 0
+  t.match(await waiting.redeem(account, codes[0]!), { status: 'refused', why: /no offer gift/ })
+  looks = 1
   t.match(await waiting.redeem(account, codes[0]!), { status: 'pending', why: /no offer gift/ })
   t.equal(await money(account), 5_000_000n)
   t.same(await sweep(account, waiting), ['stuck'])
   t.equal((await due(account)).length, 1)
-  catalog = full
+  looks = Infinity
   t.same(await sweep(account, waiting), ['done'])
   t.match(await accounts.show(account), { money: 5_000_000n, buckets: [{ name: 'data-gift' }] })
   t.same(await due(account), [])
@@ -247,17 +260,17 @@ t.test('a thousand redeemers of one code over many connections: exactly one has 
   const daemons = connections.map(each => openVouchers(each, clock))
   const { id, codes } = await vouchers.active({ count: 2 })
   const racers = await Promise.all(Array.from({ length: 1000 }, () => fresh()))
-  const said = await Promise.all(racers.map((account, i) => daemons[i % 4]!.redeem(account, codes[0]!)))
-  t.equal(said.filter(({ status }) => status === 'redeemed').length, 1)
-  t.equal(said.filter(({ status }) => status === 'used').length, 999)
+  const said = await Promise.all(racers.map((account, i) => insist(daemons[i % 4]!, account, codes[0]!)))
+  t.equal(said.filter(status => status === 'redeemed' || status === 'repeated').length, 1)
+  t.equal(said.filter(status => status === 'used').length, 999)
   let sum = 0n
   for (const account of racers) sum += await money(account)
   t.equal(sum, 5_000_000n)
   const same = await fresh()
-  const own = await Promise.all(racers.slice(0, 40).map((_, i) => daemons[i % 4]!.redeem(same, codes[1]!)))
+  const own = await Promise.all(racers.slice(0, 40).map((_, i) => insist(daemons[i % 4]!, same, codes[1]!)))
   // An account may have five tries under way.
-  t.ok(own.every(({ status }) => /^(redeemed|repeated|locked)$/.test(status)))
-  t.equal(own.filter(({ status }) => status === 'redeemed').length, 1)
+  t.ok(own.every(status => /^(redeemed|repeated|locked)$/.test(status)))
+  t.ok(own.filter(status => status === 'redeemed').length <= 1)
   t.equal(await money(same), 5_000_000n)
   t.match((await batches.report(id))!.counts, { used: 2, redeeming: 0 })
 })
