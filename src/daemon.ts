@@ -26,6 +26,7 @@ import type {
   StatusView,
 } from './admin/services.js'
 import { readOrMakeToken } from './admin/token.js'
+import { RedisAccountList } from './balance/account-list.js'
 import { RedisAccounts } from './balance/accounts.js'
 import { Balance } from './balance/balance.js'
 import { EventStore } from './balance/events.js'
@@ -45,6 +46,7 @@ import { Snapshot } from './balance/snapshot.js'
 import { firstToClaim, onceForStore, originStateId, OriginStates } from './balance/node-state.js'
 import { RedisSubscribers } from './balance/subscribers.js'
 import { BalanceUnavailableError, Store, type StoreMetrics } from './balance/store.js'
+import { SubscriptionStore } from './balance/subscriptions.js'
 import { storedAhead, VirtualTime } from './balance/virtual-time.js'
 import type { Accounts } from './balance/types.js'
 import { ChargingFunction, type ChargingHints } from './charging/charging.js'
@@ -93,9 +95,11 @@ import { newBuckets } from './rating/match.js'
 import { compileRate } from './rating/price.js'
 import { whyNotSold } from './rating/sale.js'
 import { AutoCreation } from './subscription/auto-create.js'
+import { openPayments } from './recharge/open-payments.js'
 import { joinMoney } from './recharge/money.js'
 import { joinVouchers } from './recharge/vouchers.js'
 import { LifeCycles } from './subscription/life-cycle.js'
+import { Subscriptions } from './subscription/subscriptions.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
 import { lockFolder } from './store/folder-lock.js'
 import { maskOf } from './telemetry/log.js'
@@ -250,15 +254,29 @@ export async function startDaemon(options: {
       consumers.hint(partition)
       notifications.hint(partition)
     }
-    const expiry = new Expiry({
-      due: new DueLists(background, clock),
+    const offset = (): number => clock.now() - Date.now() // a business clock that is not the machine's
+    const subscriptions = new Subscriptions({
+      ...{ store: new SubscriptionStore(store, partitions, undefined, asked), accounts, catalog: () => catalog },
+      ...{ clock, offset, metrics: metrics.subscriptions },
+      stuck: (member, why) => log.error({ event: 'renewal_stuck', job: member.split(' ', 1)[0] }, why),
+    })
+    const dueLists = new DueLists(background, clock)
+    const paying = openPayments({
+      ...{ config: config.payments, store, partitions, accounts, money, timezone: () => catalog.timezone },
+      ...{ clock, now: () => machine.now(), metrics: metrics.operation },
+      hint: (account, at) => expiry.hint(partitionOf(account, partitions), at),
+    })
+    const expiry: Expiry = new Expiry({
+      due: dueLists,
       partitions,
       leases,
       identities,
       ask: async member => (await asking.current?.due(member)) ?? 'stuck',
       jobs: new Map([
+        ...subscriptions.jobs(),
         ['life', (partition, member) => lifeCycles.job(partition, member)],
         ['transfer', (_, member) => money.transfers.job(member)],
+        ...paying.jobs,
         ['voucher', (_, member) => vouchers.redemption.finishDue(member)],
         ['identity', (_, member) => subscribers.resume(member)],
         ['move', (_, member) => subscribers.resume(member)],
@@ -267,7 +285,7 @@ export async function startDaemon(options: {
       clock,
       log,
       metrics: metrics.expiry,
-      offset: () => clock.now() - Date.now(), // a business clock that is not the machine's
+      offset,
       appended,
     })
     metrics.ledger.backlog = () => consumers.ledger.backlog.entries
@@ -483,7 +501,7 @@ export async function startDaemon(options: {
     endings.push(() => publishing.stop())
     await publishing.start()
 
-    const seeded = await seed(config, accounts, bucketsOf, catalog, clock, store, log)
+    const seeded = await seed(config, accounts, bucketsOf, subscriptions, catalog, clock, store, log)
 
     // A reload would be refused; a start goes on, as what they lack is skipped and nobody is served worse than by no daemon.
     for (const missing of missingHeld(catalog, await accounts.census()))
@@ -570,6 +588,8 @@ export async function startDaemon(options: {
         clock,
         services: {
           ...access.services,
+          payments: paying.payments,
+          automaticRecharges: paying.automatic,
           accounts,
           newBuckets: bucketsOf,
           catalog: () => catalogView(catalog),
@@ -631,6 +651,13 @@ export async function startDaemon(options: {
             },
             audit: fields => log.info({ event: 'session_command', ...fields }, 'gateways are asked by command'),
           },
+          subscriptions,
+          jobs: {
+            page: (after, limit, wanted) => dueLists.page(partitions, after, limit, wanted),
+            stuck: () => expiry.stuck,
+            due: member => dueLists.at(partitionOf(member.split(' ')[1] ?? '', partitions), member),
+            run: member => expiry.run(partitionOf(member.split(' ')[1] ?? '', partitions), member),
+          },
           voucherBatches: vouchers.batches,
           voucherRedemption: vouchers.redemption,
           recharges: money.recharges,
@@ -638,6 +665,7 @@ export async function startDaemon(options: {
           transfers: money.transfers,
           recharged: (channel, result) => metrics.operation.recharge(channel, result),
           subscribers,
+          accountList: new RedisAccountList(background, partitions, accounts),
           fsck: new RedisFsck(background, partitions, subscribers),
           keptAnswers: new RedisKeptAnswers(store, config.admin.idempotencyKeepMs),
         },
@@ -818,6 +846,7 @@ async function seed(
   config: Config,
   accounts: Accounts,
   bucketsOf: BucketsOf,
+  subscriptions: Subscriptions,
   catalog: Catalog,
   clock: Clock,
   store: Store,
@@ -830,6 +859,7 @@ async function seed(
     const report = await importRows(readCsv(Readable.from([readFileSync(file)])), {
       accounts,
       newBuckets: bucketsOf,
+      openingOf: (offer, currency, now) => subscriptions.opening(offer, { currency, extras: { overrides: [] } }, now),
       offers: [...catalog.offers.keys()],
       currencyProblem: currency => currencyProblem(currency, catalogView(catalog)),
       now: () => clock.now(),

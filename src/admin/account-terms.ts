@@ -4,16 +4,13 @@
 import { randomBytes } from 'node:crypto'
 import { grantsOf } from '../balance/extras.js'
 import type { Account, Extras, ExtrasOutcome, NewBucket, Override } from '../balance/types.js'
-import type { Catalog } from '../rating/catalog.js'
 import type { Millis } from '../units.js'
+import { etagOf, preconditionOf, stale, stateOfAccount } from './etag.js'
 import { mustBeOfSubscribers, optInCounter, readOverride, timeOf, type OverrideBody } from './overrides.js'
 import { Problem } from './problem.js'
 import { existing, noAccount, ok, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js'
 import type { AdminServices, CatalogView } from './services.js'
 import { viewOfAccount, viewOfOptIns, viewOfOverride } from './views.js'
-
-/** The account's profile moved between judging and buying so many times in a row: somebody else is at work on it. */
-const mostTries = 5
 
 /** Who buys: its attributes and overrides decide, and its currency. */
 export interface Buyer {
@@ -44,84 +41,17 @@ export function purchase(
   offer: string,
   { extras, currency }: Buyer,
   now: Millis,
-  { tariff, newBuckets }: Pick<AdminServices, 'tariff' | 'newBuckets'>,
+  { tariff, newBuckets, subscriptions }: Pick<AdminServices, 'tariff' | 'newBuckets' | 'subscriptions'>,
 ): readonly NewBucket[] {
-  const catalog = tariff()
   const buckets = newBuckets(offer, now, currency)
   if (!buckets) {
-    const offers = [...catalog.offers.keys()]
+    const offers = [...tariff().offers.keys()]
     throw new Problem('unknown-offer', `the catalog has no offer ${JSON.stringify(offer)}`, { offers })
   }
-  const why = whyNotSold(catalog, offer, extras.attributes, now)
+  const why = subscriptions.whyNotSold(offer, extras.attributes, now)
   if (why !== undefined) throw new Problem('offer-refused', why)
   if ('refused' in buckets) throw new Problem('offer-refused', `offer ${offer} grants money: ${buckets.refused}`)
   return grantsOf(buckets, extras.overrides, now)
-}
-
-function whyNotSold(
-  catalog: Catalog,
-  offer: string,
-  attributes: Extras['attributes'],
-  now: Millis,
-): string | undefined {
-  const { sold, eligible } = catalog.offers.get(offer)!
-  if (sold.from !== undefined && now < sold.from) {
-    return `offer ${offer} is sold from ${new Date(sold.from).toISOString()}`
-  }
-  if (sold.until !== undefined && now >= sold.until) {
-    return `offer ${offer} was sold until ${new Date(sold.until).toISOString()}`
-  }
-  for (const [name, values] of eligible) {
-    const has = attributes[name]
-    if (has !== undefined && values.has(has)) continue
-    const is = has === undefined ? 'it has none' : `it has ${has}`
-    return `offer ${offer} is for accounts with attribute ${name} ${[...values].join(' or ')}; ${is}`
-  }
-  return undefined
-}
-
-interface SubscribeBody {
-  readonly offer: string
-  readonly subscriber?: string
-  readonly reference: string
-  readonly actor?: string
-}
-
-export async function subscribe({ params, body, actor }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
-  const { accounts, clock } = services
-  const account = params['id']!
-  const { offer, subscriber = '0', reference } = body as SubscribeBody
-  for (let tries = 0; tries < mostTries; tries++) {
-    const { extras, currency, rev } = await existing(accounts, account)
-    const buckets = purchase(offer, { extras, currency }, clock.now(), services)
-    const outcome = await accounts.subscribe({ account, subscriber, offer, buckets, rev, reference, actor })
-    switch (outcome.status) {
-      case 'moved':
-        continue
-      case 'subscribed':
-      case 'repeated':
-        return {
-          status: outcome.status === 'subscribed' ? 201 : 200,
-          body: {
-            subscription: outcome.subscription,
-            repeated: outcome.status === 'repeated',
-            account: await shown(account, services),
-          },
-        }
-      case 'no_account':
-        throw noAccount(account)
-      case 'no_subscriber':
-        throw noSubscriber(account, subscriber)
-      case 'account_terminated':
-        throw new Problem('account-terminated', `account ${account} is terminated`)
-      case 'reference_taken':
-        throw new Problem('reference-taken', `${reference} bought offer ${outcome.offer} for this account`, {
-          offer: outcome.offer,
-          subscriber: outcome.subscriber,
-        })
-    }
-  }
-  throw busy(account)
 }
 
 export interface AttributesBody {
@@ -134,32 +64,32 @@ export async function setAttributes(
   account: string,
   subscriber: string | undefined,
   { attributes: changes }: AttributesBody,
-  actor: string,
+  { actor, headers }: Pick<RouteRequest, 'actor' | 'headers'>,
   services: RouteServices,
 ): Promise<void> {
-  const outcome = await services.accounts.setAttributes({ account, subscriber, changes, actor })
-  refused(outcome, account, subscriber, 'attributes')
+  const precondition = preconditionOf({ headers })
+  const outcome = await services.accounts.setAttributes({ account, subscriber, changes, actor, precondition })
+  refused(outcome, { account, headers, subscriber, what: 'attributes' })
 }
 
-export async function patchSubscriber(
-  { params, body, actor }: RouteRequest,
-  services: RouteServices,
-): Promise<RouteAnswer> {
+export async function patchSubscriber(request: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const { params, body } = request
   const id = params['id']!
-  await setAttributes(id, params['subscriber'], body as AttributesBody, actor, services)
-  return ok(await shown(id, services))
+  await setAttributes(id, params['subscriber'], body as AttributesBody, request, services)
+  return answerWith(id, services)
 }
 
 export async function listOverrides({ params }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
-  const { extras } = await existing(services.accounts, params['id']!)
-  return ok({ overrides: viewsOfOverrides(extras.overrides, services) })
+  const account = await existing(services.accounts, params['id']!)
+  const body = { overrides: viewsOfOverrides(account.extras.overrides, services) }
+  return { ...ok(body), headers: etagOf(stateOfAccount(account)) }
 }
 
 const viewsOfOverrides = (overrides: readonly Override[], { tariff, clock }: RouteServices): object[] =>
   overrides.map(override => viewOfOverride(override, tariff(), clock.now()))
 
 export async function addOverride(
-  { params, body, actor }: RouteRequest,
+  { params, body, actor, headers }: RouteRequest,
   services: RouteServices,
 ): Promise<RouteAnswer> {
   const account = params['id']!
@@ -167,23 +97,27 @@ export async function addOverride(
   const { currency } = await existing(services.accounts, account)
   const judge = { ...services, currency }
   const override = readOverride(wanted, randomBytes(4).toString('hex'), actor, services.clock.now(), judge)
-  refused(await services.accounts.addOverride(account, override), account, override.subscriber, 'overrides')
+  const { subscriber } = override
+  const outcome = await services.accounts.addOverride(account, override, preconditionOf({ headers }))
+  refused(outcome, { account, headers, subscriber, what: 'overrides' })
   const [view] = viewsOfOverrides([override], services)
   return { status: 201, body: view! }
 }
 
 export async function removeOverride(request: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
-  const { params, query, actor } = request
+  const { params, query, actor, headers } = request
   const [account, id] = [params['id']!, params['override']!]
   const { reason = '' } = query
-  const outcome = await services.accounts.removeOverride({ account, id, reason, actor })
-  refused(outcome, account, undefined, 'overrides', id)
+  const precondition = preconditionOf(request)
+  const outcome = await services.accounts.removeOverride({ account, id, reason, actor, precondition })
+  refused(outcome, { account, headers, what: 'overrides', override: id })
   return listOverrides(request, services)
 }
 
 export async function listOptIns({ params }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
-  const { extras } = await existing(services.accounts, params['id']!)
-  return ok({ optIns: viewOfOptIns(extras, services.clock.now()) })
+  const account = await existing(services.accounts, params['id']!)
+  const body = { optIns: viewOfOptIns(account.extras, services.clock.now()) }
+  return { ...ok(body), headers: etagOf(stateOfAccount(account)) }
 }
 
 interface OptInBody {
@@ -210,8 +144,10 @@ export async function optIn(request: RouteRequest, services: RouteServices): Pro
     counter.per === 'account'
       ? '0'
       : (body.subscriber ?? onlySubscriber(await existing(services.accounts, account), body.counter))
-  const change = { account, subscriber, counter: body.counter, on, until, reason, actor: request.actor }
-  refused(await services.accounts.optIn(change), account, subscriber, 'opt-ins')
+  const { actor, headers } = request
+  const change = { account, subscriber, counter: body.counter, on, until, reason, actor }
+  const outcome = await services.accounts.optIn({ ...change, precondition: preconditionOf(request) })
+  refused(outcome, { account, headers, subscriber, what: 'opt-ins' })
   return listOptIns(request, services)
 }
 
@@ -228,10 +164,19 @@ function onlySubscriber({ subscribers }: Account, counter: string): string {
 /** Throws what an outcome refuses. */
 function refused(
   outcome: ExtrasOutcome,
-  account: string,
-  subscriber: string | undefined,
-  what: string,
-  override?: string,
+  {
+    account,
+    headers,
+    subscriber = '',
+    what,
+    override = '',
+  }: {
+    readonly account: string
+    readonly headers: RouteRequest['headers']
+    readonly subscriber?: string | undefined
+    readonly what: string
+    readonly override?: string
+  },
 ): void {
   switch (outcome.status) {
     case 'changed':
@@ -240,9 +185,11 @@ function refused(
     case 'no_account':
       throw noAccount(account)
     case 'no_subscriber':
-      throw noSubscriber(account, subscriber ?? '')
+      throw noSubscriber(account, subscriber)
     case 'no_override':
-      throw new Problem('not-found', `account ${account} has no override ${override ?? ''}`)
+      throw new Problem('not-found', `account ${account} has no override ${override}`)
+    case 'stale':
+      throw stale(headers['if-match'] ?? '')
     case 'too_many':
       throw new Problem('too-many', `there may be ${outcome.most} ${what}; remove one first`)
     case 'overlaps': {
@@ -256,12 +203,16 @@ function refused(
   }
 }
 
-const noSubscriber = (account: string, subscriber: string): Problem =>
+export const noSubscriber = (account: string, subscriber: string): Problem =>
   new Problem('not-found', `account ${account} has no subscriber ${subscriber}`)
-
-const busy = (account: string): Problem =>
-  new Problem('store-unavailable', `account ${account} is being changed all the time; try again`)
 
 export async function shown(id: string, services: RouteServices): Promise<object> {
   return viewOfAccount(await existing(services.accounts, id), services, services.clock.now())
+}
+
+/** The account with the ETag that a change of it may name. */
+export async function answerWith(id: string, services: RouteServices, status = 200): Promise<RouteAnswer> {
+  const account = await existing(services.accounts, id)
+  const body = viewOfAccount(account, services, services.clock.now())
+  return { status, body, headers: etagOf(stateOfAccount(account)) }
 }

@@ -2,7 +2,7 @@
  * Bulk import of subscribers (design.md section 2): creates what is missing and changes nothing that exists, so it may
  * run again. Every bad row is reported with its line; the others are imported all the same.
  */
-import type { Accounts, Identity } from '../balance/types.js'
+import type { Accounts, Identity, NewSubscription } from '../balance/types.js'
 import { micros, parseMoney, type Micros, type Millis } from '../units.js'
 import { UnreadableFile, type Row } from './rows.js'
 import type { BucketsOf } from './services.js'
@@ -24,6 +24,8 @@ export interface ImportReport {
 export interface ImportServices {
   readonly accounts: Accounts
   readonly newBuckets: BucketsOf
+  /** How a subscription of an offer begins that is imported; absent: as one without a fee. */
+  readonly openingOf?: (offer: string, currency: string, now: Millis) => NewSubscription
   readonly offers: readonly string[]
   /** Why no account can be made in a currency; undefined: it can. */
   readonly currencyProblem: (currency: string) => string | undefined
@@ -112,13 +114,13 @@ class ImportRun {
 
   private async create({ line, account, identities, offer, currency, opening }: Wanted): Promise<void> {
     if (this.ended) return
-    const { accounts, newBuckets, now } = this.services
+    const { accounts, newBuckets, openingOf, now } = this.services
     const buckets = offer === '' ? [] : (newBuckets(offer, now(), currency) ?? [])
     if ('refused' in buckets) {
       this.refuse(line, `offer ${offer} grants money: ${buckets.refused}`)
       return
     }
-    const offers = offer === '' ? [] : [{ offer, buckets }]
+    const offers = offer === '' ? [] : [{ offer, buckets, ...openingOf?.(offer, currency, now()) }]
     try {
       const outcome = await accounts.create(
         { id: account, currency, creditLimit: micros(0) },

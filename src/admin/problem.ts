@@ -12,6 +12,7 @@ const problems = {
   'invalid-request': [400, 'The request is not valid'],
   'idempotency-key-required': [400, 'Money moves here: an Idempotency-Key is needed'],
   unauthorized: [401, 'A valid bearer token is needed'],
+  'signature-wrong': [401, 'The signature is wrong'],
   forbidden: [403, 'This is not allowed to whoever asks'],
   'above-ceiling': [403, 'The amount is above the ceiling of whoever asks'],
   'second-person-needed': [403, 'It takes somebody who had no part in it before'],
@@ -37,6 +38,8 @@ const problems = {
   'clock-backwards': [409, 'Business time never goes back'],
   'approval-decided': [409, 'The approval is decided or has expired'],
   'cursor-expired': [410, 'Events after the cursor are no longer kept'],
+  'not-due': [409, 'Nothing is to be renewed yet'],
+  'not-recurring': [409, 'The subscription has no renewal to change'],
   'session-ended': [409, 'The session has ended'],
   stale: [412, 'It was changed since it was read'],
   'too-large': [413, 'The request is too large'],
@@ -48,6 +51,8 @@ const problems = {
   'transfer-refused': [422, 'The catalog does not allow this transfer'],
   'limit-reached': [422, 'It would be more than a day allows'],
   'nothing-owed': [422, 'The account does not owe so much'],
+  'no-provider': [422, 'No payment provider takes it'],
+  'not-refundable': [422, 'It cannot be given back'],
   'unknown-offer': [422, 'The catalog has no such offer'],
   'unknown-target': [422, 'The catalog has no such thing'],
   'offer-refused': [422, 'The offer is not sold to this account now'],
@@ -65,6 +70,7 @@ const problems = {
 } as const satisfies Record<string, readonly [status: number, title: string]>
 
 export type ProblemName = keyof typeof problems
+export const statusOf = (name: ProblemName): number => problems[name][0]
 export const problemNames = Object.keys(problems) as ProblemName[]
 
 /** Thrown by a route's work; the one error handler of api.ts writes it. */

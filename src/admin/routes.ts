@@ -21,8 +21,11 @@ import { checkIfMatch, etagOf, stateOfAccount, stateOfCatalog } from './etag.js'
 import { careRoutes } from './care-routes.js'
 import { catalogRoutes } from './catalog-routes.js'
 import { importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
+import { jobRoutes } from './job-routes.js'
 import { notificationRoutes } from './notification-routes.js'
+import { listRoutes } from './list-routes.js'
 import { peerRoutes } from './peers.js'
+import { paymentRoutes } from './payment-routes.js'
 import { accessRoutes } from './access-routes.js'
 import { Problem } from './problem.js'
 import { ratingRoutes } from './rating-routes.js'
@@ -63,7 +66,6 @@ const currency = text('ISO 4217, like EUR', { pattern: '^[A-Z]{3}$' })
 const sessionId = text('Session-Id as the gateway sent it', { minLength: 1, maxLength: 512 })
 const accountParams = object(['id'], { id: accountId })
 const subscriberNumber = text('Number of a subscriber of the account, like 1', { pattern: '^[1-9]\\d{0,5}$' })
-const reference = text('Unique, 1 to 128 characters without spaces', { pattern: '^[!-~]{1,128}$' })
 const actor = text('Who asked for it, for the ledger', { pattern: '^[\\w.@:-]{1,64}$' })
 const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
 const overrideId = text('As the list of overrides shows it', { pattern: '^[0-9a-z]{1,32}$' })
@@ -149,6 +151,7 @@ export const routes: readonly Route[] = [
     work: patchSubscriber,
   },
   ...subscriptionRoutes,
+  ...jobRoutes,
   {
     method: 'GET',
     path: '/v1/accounts/:id/overrides',
@@ -283,6 +286,7 @@ export const routes: readonly Route[] = [
   },
   ...sessionCommandRoutes,
   ...subscriberRoutes,
+  ...listRoutes,
   ...clockRoutes,
   ...lifeRoutes,
   ...ratingRoutes,
@@ -290,6 +294,7 @@ export const routes: readonly Route[] = [
   ...careRoutes,
   ...catalogRoutes,
   ...notificationRoutes,
+  ...paymentRoutes,
   ...accessRoutes((approval, services) => {
     const route = routes.find(({ method, path }) => `${method} ${path}` === approval.route)
     if (!route) throw new Problem('not-found', `${approval.route} is no route of this version`)
@@ -452,7 +457,7 @@ async function runImport({ body, contentType }: RouteRequest, services: RouteSer
     {
       accounts,
       newBuckets,
-      opening: (offer, currency, now) =>
+      openingOf: (offer, currency, now) =>
         services.subscriptions.opening(offer, { currency, extras: { overrides: [] } }, now),
       offers: view.offers.map(({ name }) => name),
       currencyProblem: currency => currencyProblem(currency, view),

@@ -1,6 +1,7 @@
 /** What the admin API is handed: it has no state of its own. */
 import type { Accounts, NewBucket } from '../balance/types.js'
 import type { AccessServices } from './access.js'
+import type { PaymentServices } from './payment-routes.js'
 import type { Explained, ExplainQuery } from '../inquiry/explain.js'
 import type { Rated } from '../inquiry/rate.js'
 import type { AccountWords, UseWords } from '../inquiry/rate-request.js'
@@ -14,10 +15,12 @@ import type { LifeServices } from './life-routes.js'
 import type { NotificationServices } from './notification-routes.js'
 import type { SessionCommands } from './session-commands.js'
 import type { IdempotencyServices } from './idempotency.js'
+import type { ListServices } from './list-routes.js'
 import type { PeerServices } from './peers.js'
 import type { RechargeServices } from './recharge-routes.js'
 import type { SubscriberServices } from './subscriber-routes.js'
 import type { ReportServices } from './report-routes.js'
+import type { JobServices } from './job-routes.js'
 import type { SubscriptionServices } from './subscription-routes.js'
 import type { TraceServices } from './trace.js'
 import type { VoucherServices } from './voucher-routes.js'
@@ -37,9 +40,12 @@ export interface AdminServices
     CatalogServices,
     ReportServices,
     SubscriberServices,
+    ListServices,
     SubscriptionServices,
+    JobServices,
     CareServices,
     AccessServices,
+    PaymentServices,
     IdempotencyServices,
     ClockServices,
     LifeServices,

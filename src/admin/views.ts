@@ -1,6 +1,6 @@
 /** Accounts and sessions as JSON: money as decimal text, units as whole numbers, times as ISO 8601 in UTC. */
 import { inForce, limitOf, optInsOf } from '../balance/extras.js'
-import type { Account, Bucket, CounterValue, Extras, Override, Session } from '../balance/types.js'
+import type { Account, Bucket, CounterValue, Extras, Override, Session, Subscription } from '../balance/types.js'
 import type { Catalog } from '../rating/catalog.js'
 import { formatMoney, type Millis } from '../units.js'
 import { viewOfLife, type LifeView } from './life-view.js'
@@ -30,18 +30,37 @@ export interface AccountView {
     /** It gets 4010. */
     readonly blocked: boolean
   }[]
-  readonly subscriptions: readonly {
-    readonly id: string
-    readonly offer: string
-    readonly since: string
-    /** 0: for all of the account. */
-    readonly subscriber: string
-  }[]
+  readonly subscriptions: readonly SubscriptionView[]
   /** In draw order. */
   readonly buckets: readonly BucketView[]
   readonly counters: readonly CounterView[]
   readonly overrides: readonly OverrideView[]
   readonly optIns: readonly OptInView[]
+}
+
+export interface SubscriptionView {
+  readonly id: string
+  readonly offer: string
+  readonly since: string
+  /** 0: for all of the account. */
+  readonly subscriber: string
+  /** `grace`: its renewal failed, or waits to be asked for. `ending`: it ends at `until`. */
+  readonly state: 'active' | 'grace' | 'ending'
+  /** Whether the offer's rules hold. */
+  readonly served: boolean
+  /** The period that is paid for; null: it has no fee, or for good. */
+  readonly from: string | null
+  readonly until: string | null
+  /** What was paid for this period; null: it has no fee. */
+  readonly paid: string | null
+  /** When something is done next: renewal, another try, its end. */
+  readonly due: string | null
+  /** Renewals that failed since, what the next needs, and when its grace ends. */
+  readonly tries: number
+  readonly needs: string | null
+  readonly graceUntil: string | null
+  /** Offer that it is of from the next renewal on; null: the same. */
+  readonly next: string | null
 }
 
 /** Units; decimal text where they are money. */
@@ -60,6 +79,11 @@ export interface BucketView {
   readonly lifeSeconds: number | null
   readonly priority: number
   readonly origin: string
+  /** Subscription that it came with; 0: none. When it was granted, how much, and by which version of the catalog; null: not known. */
+  readonly subscription: string | null
+  readonly granted: string | null
+  readonly initial: Amount | null
+  readonly catalog: string | null
   readonly paid: boolean
   readonly blocker: boolean
   readonly warn: readonly Amount[]
@@ -162,16 +186,26 @@ export function viewOfAccount(account: Account, counting: Counting, now: Millis)
       attributes: extras.subscribers[id] ?? {},
       blocked: extras.blocked.includes(id),
     })),
-    subscriptions: account.subscriptions.map(({ id, offer, since, subscriber }) => ({
-      id,
-      offer,
-      since: iso(since),
-      subscriber,
-    })),
+    subscriptions: account.subscriptions.map(viewOfSubscription),
     buckets: account.buckets.map(viewOfBucket),
     counters: account.counters.map(counter => viewOfCounter(counter, account, counting, now)),
     overrides: extras.overrides.map(override => viewOfOverride(override, counting.tariff(), now)),
     optIns: viewOfOptIns(extras, now),
+  }
+}
+
+export function viewOfSubscription({ id, offer, since, subscriber, paused, state }: Subscription): SubscriptionView {
+  return {
+    ...{ id, offer, since: iso(since), subscriber },
+    ...{ state: state?.status ?? 'active', served: paused !== true },
+    from: isoOrNull(state?.from),
+    until: isoOrNull(state?.until),
+    paid: state ? formatMoney(state.paid) : null,
+    due: isoOrNull(state?.due),
+    tries: state?.tries ?? 0,
+    needs: state?.needs === undefined ? null : formatMoney(state.needs),
+    graceUntil: isoOrNull(state?.ends),
+    next: state?.to ?? null,
   }
 }
 
@@ -190,6 +224,10 @@ function viewOfBucket(bucket: Bucket): BucketView {
     lifeSeconds: life === undefined || until !== undefined ? null : life / 1000,
     priority,
     origin,
+    subscription: bucket.subscription ?? null,
+    granted: isoOrNull(bucket.granted),
+    initial: bucket.initial === undefined ? null : amount(bucket.initial),
+    catalog: bucket.catalog === undefined || bucket.catalog === '-' ? null : bucket.catalog,
     paid,
     blocker,
     warn: warn.map(amount),

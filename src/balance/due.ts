@@ -27,6 +27,11 @@ export interface DueGlance {
 export type Expired = 'released' | 'silent' | 'expired' | 'early' | 'closed' | 'gone' | 'skew' | `defect ${string}`
 
 const partitionsOfOnePipeline = 128
+/** Members of one list that a page reads at a time. */
+const ofOnePartition = 200
+
+const inOrder = (a: Due & { readonly partition: number }, b: Due & { readonly partition: number }): number =>
+  a.at - b.at || a.partition - b.partition || (a.member < b.member ? -1 : a.member > b.member ? 1 : 0)
 
 export class DueLists {
   constructor(
@@ -63,6 +68,83 @@ export class DueLists {
       redis.zrange(dueKey(partition), String(from), String(from + most - 1), 'WITHSCORES'),
     )
     return flat.flatMap((member, i) => (i % 2 === 0 ? [{ member, at: Number(flat[i + 1]) }] : []))
+  }
+
+  /** When this is due; undefined: it is not in the list. */
+  async at(partition: number, member: string): Promise<Millis | undefined> {
+    const score = await this.store.call('due', this.deadline(), redis => redis.zscore(dueKey(partition), member))
+    return score === null ? undefined : Number(score)
+  }
+
+  /**
+   * What is due in all partitions, in the order of time, partition and member; `after` is where the page before ended.
+   *
+   * @param wanted of these; others are passed, at most `looked` in one call
+   * @returns `next`: where to go on; undefined: there is no more
+   */
+  async page(
+    partitions: number,
+    after: (Due & { readonly partition: number }) | undefined,
+    limit: number,
+    wanted: (member: string) => boolean,
+    looked = 20_000,
+  ): Promise<{ items: (Due & { partition: number })[]; next: (Due & { partition: number }) | undefined }> {
+    const items: (Due & { partition: number })[] = []
+    let last = after
+    for (let seen = 0; seen < looked;) {
+      const some = await this.following(partitions, last)
+      if (some.length === 0) return { items, next: undefined }
+      for (const each of some) {
+        last = each
+        seen++
+        if (wanted(each.member)) items.push(each)
+        if (items.length >= limit) return { items, next: last }
+      }
+    }
+    return { items, next: last }
+  }
+
+  /** The next ones in that order, some hundred at most; none: that were all. */
+  private async following(
+    partitions: number,
+    after: (Due & { readonly partition: number }) | undefined,
+  ): Promise<(Due & { partition: number })[]> {
+    const found: (Due & { partition: number })[] = []
+    let bound: (Due & { readonly partition: number }) | undefined
+    // Of one time there may be more than one reading brings: in the list where the page before ended, it goes on by place.
+    const place = after
+      ? await this.store.call('due', this.deadline(), redis => redis.zrank(dueKey(after.partition), after.member))
+      : null
+    for (const some of pieces([...Array(partitions).keys()], partitionsOfOnePipeline)) {
+      const replies = await this.store.call('due', this.deadline(), redis =>
+        inPipeline(redis, pipeline => {
+          for (const partition of some) {
+            const key = dueKey(partition)
+            if (after?.partition === partition && place !== null)
+              pipeline.zrange(key, place + 1, place + ofOnePartition, 'WITHSCORES')
+            else {
+              const past = after && partition < after.partition ? '(' : ''
+              const from = after ? past + String(after.at) : '-inf'
+              pipeline.zrange(key, from, '+inf', 'BYSCORE', 'LIMIT', 0, ofOnePartition, 'WITHSCORES')
+            }
+          }
+        }),
+      )
+      some.forEach((partition, i) => {
+        const flat = replies[i] as string[]
+        let last
+        for (let j = 0; j < flat.length; j += 2) {
+          last = { partition, member: flat[j]!, at: Number(flat[j + 1]) }
+          if (!after || inOrder(after, last) < 0) found.push(last)
+        }
+        // Of a list that was cut nothing is known beyond its last one.
+        const cut = flat.length === 2 * ofOnePartition
+        if (cut && last && (!bound || inOrder(last, bound) < 0)) bound = last
+      })
+    }
+    const end = bound
+    const known = end ? found.filter(each => inOrder(each, end) <= 0) : found
+    return known.sort(inOrder)
   }
 
   /**

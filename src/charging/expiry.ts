@@ -23,6 +23,18 @@ export interface ExpiryMetrics {
   skew(): void
   /** The store, or our data in it, refused. */
   defect(): void
+  /** Something that was due was looked at, so long after its time; `word`: what it was, like `renew`. */
+  job?(word: string, result: 'done' | 'stuck', lateMs: number): void
+}
+
+/** What is due and could not be done here; it is tried again. */
+export interface StuckJob {
+  readonly partition: number
+  readonly member: string
+  /** Business time of the first try that came to nothing. */
+  readonly since: Millis
+  readonly tries: number
+  readonly why: string
 }
 
 export interface ExpiryOptions {
@@ -59,6 +71,8 @@ const membersOfOneRead = 64
 const callsAtOnce = 32
 const soonestMs = 10 // things that come due together are swept together
 const logEveryMs = 60_000
+/** That are remembered for people. */
+const mostStuck = 1000
 const settleLookMs = 100
 
 export class Expiry {
@@ -72,6 +86,7 @@ export class Expiry {
   private queue: Promise<unknown> = Promise.resolve()
   private stopped = true
   private readonly saidAt = new Map<string, number>()
+  private readonly stuckJobs = new Map<string, StuckJob>()
   private readonly slowMs: number
   private readonly horizonMs: number
 
@@ -144,6 +159,22 @@ export class Expiry {
     }
   }
 
+  /** What this daemon could not do when it tried last. */
+  get stuck(): readonly StuckJob[] {
+    return [...this.stuckJobs.values()]
+  }
+
+  /**
+   * Does one thing of the lists now, if its time has come; by hand.
+   *
+   * @throws BalanceUnavailableError
+   */
+  run(partition: number, member: string): Promise<'done' | 'stuck' | 'skew'> {
+    const done = this.queue.then(() => this.timed(partition, { member, at: this.options.clock.now() }))
+    this.queue = done.catch(() => undefined)
+    return done
+  }
+
   private inTurn(work: () => Promise<void>): Promise<void> {
     const done = this.queue.then(work).catch((error: unknown) => this.failed(error))
     this.queue = done
@@ -188,7 +219,7 @@ export class Expiry {
       )
       const due = list.filter(({ at }) => at <= now)
       for (const some of pieces(inOrder(due, this.options.jobs ?? noJobs), callsAtOnce)) {
-        const done = await Promise.all(some.map(({ member }) => this.expire(partition, member)))
+        const done = await Promise.all(some.map(each => this.timed(partition, each)))
         some.forEach(({ member }, i) => {
           if (done[i] === 'stuck') stuck.add(member)
         })
@@ -209,6 +240,26 @@ export class Expiry {
   /** Not now: the slow round comes back to it. */
   private again(partition: number): void {
     this.next[partition] = Math.min(this.next[partition]!, this.options.clock.now() + this.slowMs)
+  }
+
+  /** Does one thing that is due, and notes how late, and what cannot be done. */
+  private async timed(partition: number, { member, at }: Due): Promise<'done' | 'stuck' | 'skew'> {
+    const { clock, metrics } = this.options
+    const now = clock.now()
+    const result = await this.expire(partition, member)
+    if (result === 'skew') return result
+    metrics.job?.(member.split(' ', 1)[0]!, result, Math.max(0, now - at))
+    if (result === 'done') this.stuckJobs.delete(member)
+    else this.noteStuck(partition, member, now)
+    return result
+  }
+
+  private noteStuck(partition: number, member: string, now: Millis, why = 'it cannot be done now'): void {
+    const known = this.stuckJobs.get(member)
+    if (!known && this.stuckJobs.size >= mostStuck) return
+    const { since = now, tries = 0 } = known ?? {}
+    const said = why === 'it cannot be done now' ? (known?.why ?? why) : why
+    this.stuckJobs.set(member, { partition, member, since, tries: tries + 1, why: said })
   }
 
   /** Does one thing that is due. */
@@ -278,9 +329,12 @@ export class Expiry {
       this.options.appended?.(partition)
       return done
     } catch (error) {
-      if (!(error instanceof StoreDefectError)) throw error
+      // Without the store nothing goes on; any other failure is this job's alone and stops no other.
+      if (error instanceof BalanceUnavailableError) throw error
+      const why = error instanceof Error ? error.message : String(error)
       this.options.metrics.defect()
-      this.say('job_defect', 'error', `partition ${partition}: a job that is due cannot be done: ${error.message}`)
+      this.say('job_defect', 'error', `partition ${partition}: a job that is due cannot be done: ${why}`)
+      this.noteStuck(partition, member, this.options.clock.now(), why)
       return 'stuck'
     }
   }

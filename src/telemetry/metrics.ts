@@ -6,11 +6,14 @@
  */
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { StoreErrorClass, StoreMetrics } from '../balance/store.js'
+import type { GuessKind } from '../balance/vouchers.js'
 import type { BookingResult } from '../charging/outage.js'
 import type { SpoolOutcome } from '../charging/spool.js'
 import { ResultCode } from '../diameter/errors.js'
 import { commandLabels, type DiameterCounters } from '../diameter/metrics.js'
 import type { LifeMetrics } from '../subscription/life-cycle.js'
+import type { RedeemOutcome, VoucherMetrics } from '../recharge/voucher-redemption.js'
+import type { SubscriptionMetrics } from '../subscription/subscriptions.js'
 import { unitTypes, type UnitType } from '../units.js'
 import { Buckets, CountBy, Family, type Labels, type Sample } from './counts.js'
 import { NotificationCounts } from './notification-counts.js'
@@ -282,6 +285,16 @@ const byUnit = (units: ReadonlyMap<UnitType, CountBy>): Sample[] =>
 
 /** What came due by itself. */
 export class ExpiryCounts {
+  private readonly jobs = new Map<string, Map<string, number>>(
+    ['renew', 'remind'].map(kind => [
+      kind,
+      new Map([
+        ['done', 0],
+        ['stuck', 0],
+      ]),
+    ]),
+  )
+  private readonly lateness = new Buckets([1, 5, 15, 60, 300, 3600, 86_400])
   private releases = 0
   private silences = 0
   private buckets = 0
@@ -308,8 +321,27 @@ export class ExpiryCounts {
     this.defects++
   }
 
+  job(kind: string, result: 'done' | 'stuck', lateMs: number): void {
+    const known = this.jobs.has(kind) || this.jobs.size < mostJobKinds ? kind : 'other'
+    const results = this.jobs.get(known) ?? new Map<string, number>()
+    this.jobs.set(known, results.set(result, (results.get(result) ?? 0) + 1))
+    this.lateness.observe(lateMs / 1000)
+  }
+
   families(): Family[] {
     return [
+      new Family(
+        'ocs_jobs_total',
+        'Things of the due lists that were looked at, by kind; stuck: not done, it is tried again.',
+        'counter',
+        () =>
+          Array.from(this.jobs, ([kind, results]) =>
+            Array.from(results, ([result, value]) => ({ labels: { kind, result }, value })),
+          ).flat(),
+      ),
+      new Family('ocs_job_lateness_seconds', 'How long after its time something due was looked at.', 'histogram', () =>
+        this.lateness.samples('ocs_job_lateness_seconds', {}),
+      ),
       counter('ocs_holds_expired_total', 'Holds that ended before their session did.', () => this.releases),
       counter('ocs_sessions_expired_total', 'Sessions that ended by silence.', () => this.silences),
       counter('ocs_buckets_expired_total', 'Buckets whose time was over.', () => this.buckets),
@@ -596,6 +628,29 @@ const spoolOutcomes: readonly SpoolOutcome[] = ['kept', 'known', 'full', 'failed
 const bookingResults: readonly BookingResult[] = ['booked', 'unknown', 'rejected']
 
 /** `ocs_life_*`; handed to subscription/. */
+/** Words of the due lists are a closed list; a damaged one makes no more series. */
+const mostJobKinds = 32
+
+/** What came of renewals of subscriptions. */
+export class SubscriptionCounts implements SubscriptionMetrics {
+  private readonly renewals = new CountBy(['renewed', 'failed', 'waits', 'stuck'])
+
+  renewal(result: string): void {
+    this.renewals.add(result)
+  }
+
+  families(): Family[] {
+    return [
+      new Family(
+        'ocs_subscription_renewals_total',
+        'Renewals of subscriptions that were due: renewed (or ended, as it should), failed for want of money, waits (the account is suspended), stuck.',
+        'counter',
+        () => this.renewals.samples('result'),
+      ),
+    ]
+  }
+}
+
 export class LifeCounts implements LifeMetrics {
   private readonly changes = new CountBy(['active', 'grace', 'suspended', 'terminated', 'recycled', 'other'])
   private readonly made = new Map<string, number>()
@@ -628,10 +683,56 @@ export class LifeCounts implements LifeMetrics {
 
 const lifeStatuses = ['active', 'grace', 'suspended', 'terminated', 'recycled'] as const
 
+/** Vouchers that were redeemed, or refused and why. */
+export class VoucherCounts implements VoucherMetrics {
+  private readonly results = new CountBy(voucherResults)
+  private readonly lockouts = new CountBy(guessKinds)
+
+  redemption(result: RedeemOutcome['status']): void {
+    this.results.add(result)
+  }
+
+  locked(kind: GuessKind): void {
+    this.lockouts.add(kind)
+  }
+
+  families(): Family[] {
+    return [
+      new Family(
+        'ocs_voucher_redemptions_total',
+        'Codes of vouchers that came in: redeemed, repeated, or why they were refused.',
+        'counter',
+        () => this.results.samples('result'),
+      ),
+      new Family(
+        'ocs_voucher_lockouts_total',
+        'How often somebody was locked out for too many wrong codes: an account, an outlet, or a principal of the API.',
+        'counter',
+        () => this.lockouts.samples('of'),
+      ),
+    ]
+  }
+}
+
+const guessKinds: readonly GuessKind[] = ['account', 'principal', 'outlet']
+const voucherResults: readonly RedeemOutcome['status'][] = [
+  ...(['redeemed', 'repeated', 'malformed', 'unknown', 'used', 'blocked', 'expired', 'not_active', 'locked'] as const),
+  ...([
+    'no_account',
+    'account_terminated',
+    'too_large',
+    'currency_differs',
+    'refused',
+    'pending',
+    'other_key',
+  ] as const),
+]
+
 /** Accounts, catalog and the process. */
 export class OperationMetrics {
   private readonly recharges = new Map<string, CountBy>()
   private readonly reloads = new CountBy(['ok', 'refused'])
+  private readonly payments = new Map<string, CountBy>()
   private readonly authentications = new Map(
     (['token', 'key', 'jwt'] as const).map(kind => [kind, new CountBy(['known', 'refused', 'locked'])]),
   )
@@ -647,6 +748,12 @@ export class OperationMetrics {
     let results = this.recharges.get(known)
     if (!results) this.recharges.set(known, (results = new CountBy(['credited', 'repeated', 'refused'])))
     results.add(result)
+  }
+
+  payment(provider: string, state: string): void {
+    let states = this.payments.get(provider)
+    if (!states) this.payments.set(provider, (states = new CountBy()))
+    states.add(state)
   }
 
   authenticated(kind: 'token' | 'key' | 'jwt', result: 'known' | 'refused' | 'locked'): void {
@@ -667,6 +774,9 @@ export class OperationMetrics {
         'Credentials shown to the admin API, by kind and result.',
         'counter',
         () => Array.from(this.authentications, ([kind, results]) => results.samples('result', { kind })).flat(),
+      ),
+      new Family('ocs_payments_total', 'Payments by provider and the state that they came to.', 'counter', () =>
+        Array.from(this.payments, ([provider, states]) => states.samples('state', { provider })).flat(),
       ),
       new Family('ocs_catalog_info', '1; the label is the version of the catalog in use.', 'gauge', () =>
         this.catalog === undefined ? [] : [{ labels: { version: this.catalog }, value: 1 }],
@@ -697,7 +807,9 @@ export class Metrics {
   readonly cdr = new CdrMetrics()
   readonly spool = new SpoolCounts()
   readonly life = new LifeCounts()
+  readonly subscriptions = new SubscriptionCounts()
   readonly notifications = new NotificationCounts()
+  readonly vouchers = new VoucherCounts()
   readonly operation = new OperationMetrics()
 
   /**
@@ -722,7 +834,9 @@ export class Metrics {
       ...this.cdr.families(),
       ...this.spool.families(),
       ...this.life.families(),
+      ...this.subscriptions.families(),
       ...this.notifications.families(),
+      ...this.vouchers.families(),
       ...this.operation.families(options.version),
       ...diameterFamilies(options.diameter, options.peers),
     ]

@@ -11,6 +11,7 @@ import type { AdminConfig } from '../../src/config/config.js'
 import type { HttpService } from '../../src/admin/http.js'
 import type { PeersReading } from '../../src/admin/peers.js'
 import type { AdminServices } from '../../src/admin/services.js'
+import { RedisAccountList } from '../../src/balance/account-list.js'
 import { RedisFsck } from '../../src/balance/fsck.js'
 import { RedisSubscribers } from '../../src/balance/subscribers.js'
 import { RedisKeptAnswers } from '../../src/balance/idempotency.js'
@@ -22,10 +23,15 @@ import type { Catalog } from '../../src/rating/catalog.js'
 import { eventSchema, eventTypeNames, rowOf } from '../../src/notification/event-types.js'
 import { limitIn } from '../../src/rating/exchange.js'
 import { readCatalog } from '../../src/rating/load.js'
+import { Subscriptions } from '../../src/subscription/subscriptions.js'
+import { DueLists } from '../../src/balance/due.js'
+import { partitionOf } from '../../src/balance/keys.js'
+import { SubscriptionStore } from '../../src/balance/subscriptions.js'
 import { newBuckets } from '../../src/rating/match.js'
 import { units } from '../../src/units.js'
 import { aNotifications } from './events.js'
 import { partitions, startStore, type TestStore } from './store.js'
+import { openVouchers } from './vouchers.js'
 
 export const token = 'a-token-of-thirty-two-characters-x'
 
@@ -143,11 +149,30 @@ export async function startAdmin(
     ...{ store: store.store, partitions, clock: systemClock, accounts: store.accounts },
     catalog: () => changes.tariff?.() ?? catalog,
   })
+  const vouchers = openVouchers(store.store, systemClock, { catalog: () => catalog })
   const services: AdminServices = {
     accounts: store.accounts,
+    voucherBatches: vouchers.batches,
+    voucherRedemption: vouchers.redemption,
     recharges: money.recharges,
     adjustments: money.adjustments,
     transfers: money.transfers,
+    subscriptions: new Subscriptions({
+      store: new SubscriptionStore(store.store, partitions),
+      accounts: store.accounts,
+      catalog: () => catalog,
+      clock: systemClock,
+      offset: () => 0,
+      metrics: { renewal: () => undefined },
+      stuck: () => undefined,
+    }),
+    jobs: {
+      page: (after, limit, wanted) => new DueLists(store.store, systemClock).page(partitions, after, limit, wanted),
+      stuck: () => [],
+      due: member =>
+        new DueLists(store.store, systemClock).at(partitionOf(member.split(' ')[1] ?? '', partitions), member),
+      run: () => Promise.resolve('done'),
+    },
     newBuckets: (offer, now, currency) =>
       offer === 'bundle-5gb' ? [bucket(now)] : newBuckets(catalog, offer, now, currency),
     tariff: () => catalog,
@@ -171,6 +196,12 @@ export async function startAdmin(
       ledger: () => Promise.resolve(undefined),
       timeline: () => Promise.resolve(undefined),
       latest: () => Promise.resolve({ refusal: null, recharge: null, notification: null, looked: 0 }),
+    },
+    publishing: {
+      publish: () => Promise.resolve({ status: 'unchanged', version: '3f2a', warnings: [] }),
+      rollback: ({ version }) => Promise.resolve({ status: 'unknown_version', version }),
+      versions: () => Promise.resolve([]),
+      version: () => Promise.resolve(undefined),
     },
     historyKinds: { ledger: ['charge'], timeline: ['session'] },
     notifications: aNotifications(t, store.store),
@@ -221,6 +252,7 @@ export async function startAdmin(
     recharged: (channel, result) => recharged.push(`${channel} ${result}`),
     ...access.services,
     subscribers,
+    accountList: new RedisAccountList(store.store, partitions, store.accounts),
     fsck: new RedisFsck(store.store, partitions, subscribers),
     keptAnswers: new RedisKeptAnswers(store.store, 7 * 24 * 3_600_000),
     ...changes,
