@@ -38,7 +38,7 @@ const arrows: Readonly<Record<string, Arrows>> = {
     types: ['balance', 'charging', 'config', 'gy', 'ledger', 'notification', 'recharge', 'subscription'],
   },
   admin: {
-    imports: ['access', 'balance', 'clock', 'config', 'units'],
+    imports: ['access', 'recharge', 'balance', 'clock', 'config', 'units'],
     types: [
       ...[
         'charging',

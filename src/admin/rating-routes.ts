@@ -28,7 +28,7 @@ const texts: Schema = {
   items: object(['file', 'text'], { file: text('As it shall appear in messages', { minLength: 1, maxLength: 1024 }), text: text('What is in it') }),
 } // prettier-ignore
 /** Without a body it is the catalog that the daemon's configuration names. */
-const given = (more: Readonly<Record<string, Schema>> = {}): Schema => ({
+export const givenTexts = (more: Readonly<Record<string, Schema>> = {}): Schema => ({
   ...object([], {
     files: { ...texts, minItems: 1, description: 'YAML files of a catalog, in the order of their names' },
     others: { ...texts, description: 'CSV files that they name' },
@@ -76,7 +76,7 @@ export const ratingRoutes: readonly Route[] = [
     readsOnly: true,
     summary:
       'Say what a reload would: faults, failing tests, what accounts hold that the catalog lacks; warnings, prices that jump.',
-    body: given({ jump }),
+    body: givenTexts({ jump }),
     bodyOctets: catalogOctets,
     answers: { 200: 'The version that it would have, and its warnings' },
     problems: ['catalog-refused', 'too-large'],
@@ -89,7 +89,7 @@ export const ratingRoutes: readonly Route[] = [
     readsOnly: true,
     summary:
       'Say what a catalog would change against the one in use: by offer and rule, with how many subscriptions have it.',
-    body: given(),
+    body: givenTexts(),
     bodyOctets: catalogOctets,
     answers: { 200: 'The differences, and the same as text' },
     problems: ['catalog-refused', 'too-large'],
@@ -147,7 +147,7 @@ export const ratingRoutes: readonly Route[] = [
 
 type GivenBody = Partial<CatalogTexts> & { readonly jump?: number }
 
-function textsOf({ files, others = [] }: GivenBody): CatalogTexts | undefined {
+export function textsOf({ files, others = [] }: GivenBody): CatalogTexts | undefined {
   if (files) return { files, others }
   if (others.length > 0) throw new Problem('invalid-request', 'others come with files: send the YAML, too')
   return undefined

@@ -30,6 +30,12 @@ export const claimKey = (name: string): string => `ocs:claim:${name}`
 /** Daemons that live: when each was last heard of. */
 export const daemonsKey = 'ocs:daemons'
 
+/** How far a payment has come, JSON. */
+export const paymentKey = (partition: number, id: string): string => `ocs:{${partition}}:payment:${id}`
+/** The account of a payment. */
+export const paymentIndexKey = (id: string): string => `ocs:payment-index:${id}`
+/** hash: settings of automatic recharges by account, JSON. */
+export const automaticKey = (partition: number): string => `ocs:{${partition}}:automatic`
 /** hash: API keys by their id, JSON without the secret. */
 export const apiKeysKey = 'ocs:api-keys'
 /** hash: requests that wait for a second person, by their id, JSON. */

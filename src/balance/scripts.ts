@@ -78,6 +78,7 @@ export interface ScriptCommands {
   life(...args: string[]): Promise<string>
   publishCatalog(...args: string[]): Promise<string>
   putDocument(...args: string[]): Promise<string>
+  putPayment(...args: string[]): Promise<string>
   publishEvents(...args: string[]): Promise<string>
   trimFeed(...args: string[]): Promise<string>
   noteWatches(...args: string[]): Promise<string>
