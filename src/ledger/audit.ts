@@ -17,6 +17,7 @@ import type { Account, Session } from '../balance/types.js'
 import type { Millis } from '../units.js'
 import { readState, writeState, type AccountReached, type FilePlace } from './audit-state.js'
 import { listFiles, readLines } from './files.js'
+import { References } from './references.js'
 
 export interface AuditProblem {
   readonly account: string
@@ -99,6 +100,7 @@ export async function audit(options: AuditOptions): Promise<AuditResult> {
 
 class Audit {
   private readonly chains = new Map<string, Chain>()
+  private readonly references = new References()
   private readonly files: LedgerFolders
   /** Last id of each partition that was read from a file or a stream. */
   private reached: string[]
@@ -192,6 +194,7 @@ class Audit {
         }
         if (isAfter(entry.id, this.reached[entry.partition] ?? entry.id)) this.reached[entry.partition] = entry.id
         this.fromFiles += this.follow(entry, () => `${file}:${number + i}`)
+        this.checkReference(entry, () => `${file}:${number + i}`)
       })
     }
   }
@@ -210,8 +213,10 @@ class Audit {
           for (const { id, text } of entries) {
             const where = (): string => `stream of partition ${partition}, ${id}`
             const entry = parse(`{"partition":${partition},"id":"${id}",${text.slice(1)}`)
-            if (entry) this.fromStream += this.follow(entry, where)
-            else this.report('-', 'this is no ledger entry', where())
+            if (entry) {
+              this.fromStream += this.follow(entry, where)
+              this.checkReference(entry, where)
+            } else this.report('-', 'this is no ledger entry', where())
           }
           const last = entries.at(-1)!.id
           if (isAfter(last, this.reached[partition]!)) this.reached[partition] = last
@@ -219,6 +224,11 @@ class Audit {
         }
       }
     }
+  }
+
+  private checkReference(entry: Entry, where: () => string): void {
+    const what = this.references.check(entry)
+    if (what !== undefined) this.report(entry.account, what, where())
   }
 
   /** Follows an account by one entry, or keeps it until those before it come. Gives 1 for an entry that is new. */
