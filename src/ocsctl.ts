@@ -16,10 +16,12 @@ import type { AccountView, BucketView, CounterView, OptInView, OverrideView, Ses
 import type { Config } from './config/config.js'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
+import { addPaymentCommands } from './ctl/payments.js'
 import { addAccessCommands } from './ctl/access.js'
 import { addCareCommands } from './ctl/care.js'
 import { addCatalogCommands } from './ctl/catalog.js'
 import { addClockCommands } from './ctl/clock.js'
+import { addCompletionCommand } from './ctl/completion.js'
 import type { CallOptions, Ctl, Options } from './ctl/command.js'
 import { addPeerCommands } from './ctl/peers.js'
 import { addLifeCommands, lifePairs } from './ctl/life.js'
@@ -32,6 +34,7 @@ import { addSessionCommands, stateText } from './ctl/sessions.js'
 import { pairs, table } from './ctl/text.js'
 import { addSubscriberCommands } from './ctl/subscribers.js'
 import { addTraceCommand } from './ctl/trace.js'
+import { addVoucherCommands } from './ctl/voucher.js'
 import { formatAmount, unitTypes, type UnitType } from './units.js'
 
 /** The daemon said no: exit status 1. */
@@ -205,6 +208,7 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   addReportCommands(program, ctl)
   addPeerCommands(program, ctl)
   addTraceCommand(program, ctl)
+  addVoucherCommands(program, ctl)
   addGatewayCommands(program, ctl)
   addSessionCommands(sessions, ctl)
   addSubscriberCommands(program, ctl, accountText)
@@ -212,10 +216,12 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   addLifeCommands(program, ctl)
   addNotificationCommands(program, ctl)
   addAccessCommands(program, ctl)
+  addPaymentCommands(program, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.')
     .option('--full', 'read all of it, not only what is new since the last audit that found nothing wrong')
     .action(audit)
   command(program, 'status', 'What the daemon is and whether it serves.').action(showStatus)
+  addCompletionCommand(program)
   return program
 }
 
@@ -658,10 +664,14 @@ async function confirm({ yes }: Options, question: string): Promise<void> {
   if (!/^y(es)?$/i.test(answer.trim())) throw new Refused({ detail: 'nothing was done' })
 }
 
-async function* download(options: Options, path: string): AsyncGenerator<string> {
+async function* download(options: Options, path: string, body?: object): AsyncGenerator<string> {
   const { url, token } = target(options)
   try {
-    const response = await fetch(new URL(path, url), { headers: { authorization: `Bearer ${token}` } })
+    const response = await fetch(new URL(path, url), {
+      method: body ? 'POST' : 'GET',
+      headers: { authorization: `Bearer ${token}`, ...(body && { 'content-type': 'application/json' }) },
+      ...(body && { body: JSON.stringify(body) }),
+    })
     if (!response.ok) throw new Refused((await response.json()) as Partial<ProblemDocument>)
     yield* response.body!.pipeThrough(new TextDecoderStream())
   } catch (error) {
