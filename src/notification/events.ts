@@ -293,7 +293,9 @@ function typesOf(entry: Entry, moved: Moved): Typed {
         : [['balance.changed']]
     case 'charge': {
       const charged: Typed = moved.balances ? [['usage.charged']] : []
-      return entry['type'] === 'terminate' ? [...charged, ['session.ended', { how: 'closed' }]] : charged
+      // What comes late, of a session that has ended already, does not end it again.
+      const ends = entry['type'] === 'terminate' && entry['outcome'] !== 'ended'
+      return ends ? [...charged, ['session.ended', { how: 'closed' }]] : charged
     }
     case 'refund':
       return [['usage.refunded']]

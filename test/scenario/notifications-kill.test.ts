@@ -76,6 +76,7 @@ await store.open(5000)
 t.teardown(() => store.close())
 const gateway = new Gateway({
   ...{ dictionary, originHost: 'pgw.localdomain', originRealm: 'localdomain', destinationRealm: 'localdomain' },
+  onRequest: () => ({ resultCode: 2002 }), // it will report when it likes
 })
 await gateway.connect(second.address)
 t.teardown(() => gateway.connections.forEach(connection => connection.abort()))
