@@ -121,6 +121,7 @@ if #taken.made > 0 then
 end
 -- Money that came may pay a renewal that waits for it.
 local waiting = payable(redis.call('HGET', account_key, 'unpaid'), free_money(funds))
+local dues = bucket_dues(taken.dues, taken.made, account_id, at)
 local asked = funds.open > 0 and amount >= 0
 local answer = format('%s %d %d %d %s', content, funds.money, funds.debt, funds.seq, #words > 0 and concat(words, ',') or '-')
 assert(tonumber(keep), 'keep')
@@ -131,9 +132,7 @@ redis.call('XADD', journal_key, '*', 'e', format('{"account":"%s","seq":%d,"at":
   account_id, funds.seq, at, cause, concat(book.posts, ','), funds.held, events_json(book)))
 redis.call('HSET', account_key, unpack(out))
 if #counts > 0 then redis.call('HSET', census_key, unpack(counts)) end
-for _, bucket in ipairs(taken.made) do
-  if bucket.ends > 0 then redis.call('ZADD', due_key, bucket.ends, 'bucket ' .. account_id .. ' ' .. bucket.id) end
-end
+if #dues > 0 then redis.call('ZADD', due_key, unpack(dues)) end
 redis.call('SET', once_key, answer, 'PX', keep)
 for _, waits in ipairs(waiting) do redis.call('ZADD', due_key, at, format('renew %s %s', account_id, waits)) end
 if asked then redis.call('ZADD', due_key, at, 'reauth ' .. account_id) end

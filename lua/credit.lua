@@ -115,6 +115,7 @@ if #made > 0 then
 end
 -- Money that came may pay a renewal that waits for it.
 local waiting = payable(redis.call('HGET', account_key, 'unpaid'), free_money(funds))
+local dues = bucket_dues(taken.dues, taken.made, account_id, at)
 local asked = funds.open > 0
 local answer = format('%d %d %d %d %s %d %s', funds.money, funds.debt, recharge_seq, at, rule, bonus, #words > 0 and concat(words, ',') or '-')
 assert(tonumber(keep), 'keep')
@@ -133,9 +134,7 @@ if life_changed then
 end
 redis.call('HSET', account_key, unpack(out))
 if #counts > 0 then redis.call('HSET', census_key, unpack(counts)) end
-for _, bucket in ipairs(made) do
-  if bucket.ends > 0 then redis.call('ZADD', due_key, bucket.ends, 'bucket ' .. account_id .. ' ' .. bucket.id) end
-end
+if #dues > 0 then redis.call('ZADD', due_key, unpack(dues)) end
 redis.call('SET', once_key, answer, 'PX', keep)
 for _, id in ipairs(waiting) do redis.call('ZADD', due_key, at, format('renew %s %s', account_id, id)) end
 if asked then redis.call('ZADD', due_key, at, 'reauth ' .. account_id) end

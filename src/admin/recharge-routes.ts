@@ -233,7 +233,7 @@ export function problemOf(
     case 'reference_taken':
       return [
         'reference-taken',
-        `${over} ${of.reference} is of ${formatMoney(outcome.amount)} to account ${outcome.account}`,
+        `${over} ${of.reference} credited ${formatMoney(outcome.amount)} to account ${outcome.account}`,
         { account: outcome.account, amount: formatMoney(outcome.amount) },
       ]
     case 'limit_count':

@@ -85,7 +85,8 @@ t.test('what a channel does not take is refused with a sentence, and an unknown 
 
 t.test('in another currency limits and bonuses are converted: what is asked up, what is given down', t => {
   const { terms, why } = rechargeTerms(catalog, facts({ currency: 'USD', amount: micros(9_999_999) }))
-  t.equal(why, 'channel portal takes 10.00 USD at least', terms.refused)
+  t.equal(why, 'channel portal takes 10.00 USD at least')
+  t.equal(terms.refused, 'below_min')
   t.match(rechargeTerms(catalog, facts({ currency: 'USD', channel: 'outlet' })).terms.bonuses, [
     { rule: 'welcome', buckets: [{ amount: 2_500_000n }] }, // a share is in its currency already
     { rule: 'always', money: 1_000_000n },
