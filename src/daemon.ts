@@ -42,6 +42,7 @@ import { Nodes } from './balance/nodes.js'
 import { Programs } from './balance/programs.js'
 import { Publications } from './balance/publications.js'
 import { Needs } from './balance/reauth.js'
+import { Restore } from './balance/restore.js'
 import { Snapshot } from './balance/snapshot.js'
 import { firstToClaim, onceForStore, originStateId, OriginStates } from './balance/node-state.js'
 import { RedisSubscribers } from './balance/subscribers.js'
@@ -73,6 +74,7 @@ import { AccountEntries } from './ledger/account-entries.js'
 import { LedgerIndex } from './ledger/account-index.js'
 import { Consumers } from './ledger/consumers.js'
 import { Nightly } from './ledger/nightly.js'
+import { readIdentities, rebuild, type RebuildResult } from './ledger/rebuild.js'
 import { eventSchema, eventTypeNames, rowOf } from './notification/event-types.js'
 import { Notifications } from './notification/notifications.js'
 import { CreditControl } from './gy/credit-control.js'
@@ -241,7 +243,13 @@ export async function startDaemon(options: {
     const journal = new Journal(background, partitions, machine)
     const id = daemonId(config)
     const leases = new Leases({ store: background, partitions, id, clock: machine, log })
+    const paying = openPayments({
+      ...{ config: config.payments, store, partitions, accounts, money, timezone: () => catalog.timezone },
+      ...{ clock, now: () => machine.now(), metrics: metrics.operation },
+      hint: (account, at) => expiry.hint(partitionOf(account, partitions), at),
+    })
     const consumers = new Consumers({
+      falling: config.payments.providers.length > 0 ? paying.falling : undefined,
       ...{ config, nodeId: config.diameter.identity, journal, leases, clock: machine, log },
       accountLines: ids => snapshot.accountLines(ids),
       ...{ metrics: metrics.ledger, cdrMetrics: metrics.cdr },
@@ -261,11 +269,6 @@ export async function startDaemon(options: {
       stuck: (member, why) => log.error({ event: 'renewal_stuck', job: member.split(' ', 1)[0] }, why),
     })
     const dueLists = new DueLists(background, clock)
-    const paying = openPayments({
-      ...{ config: config.payments, store, partitions, accounts, money, timezone: () => catalog.timezone },
-      ...{ clock, now: () => machine.now(), metrics: metrics.operation },
-      hint: (account, at) => expiry.hint(partitionOf(account, partitions), at),
-    })
     const expiry: Expiry = new Expiry({
       due: dueLists,
       partitions,
@@ -308,7 +311,7 @@ export async function startDaemon(options: {
       accounts,
       catalog: () => catalog,
       bucketsOf: (offer, now, currency) => newBuckets(catalog, offer, now, currency),
-      now: () => clock.now(),
+      clock,
       created: rule => metrics.life.created(rule),
     })
     const charging = new ChargingFunction({
@@ -714,6 +717,53 @@ export async function startDaemon(options: {
   } catch (error) {
     await end()
     throw error
+  }
+}
+
+/**
+ * Fills the store of the configuration, which must be empty, from the ledger and the states beside it. No daemon may run on it.
+ *
+ * @param identitiesFile JSON lines of the export, when subscribers are to be found again
+ * @throws StartRefusal when it cannot, or must not, be done
+ */
+export async function rebuildStore(
+  config: Config,
+  identitiesFile: string | undefined,
+  log: Logger,
+): Promise<RebuildResult> {
+  makeDataFolder(config)
+  const endings: (() => Promise<void> | void)[] = []
+  try {
+    const lock = refusing('data', () => lockFolder(config.data))
+    endings.push(() => lock.release())
+    const embedded = config.store.kind === 'embedded' ? await startEmbedded(config, log, systemClock) : undefined
+    if (embedded) endings.push(() => embedded.stop())
+    const store = await openStore(
+      config,
+      embedded,
+      new Metrics({ version, peers: () => [] }).store,
+      log,
+      systemClock,
+      endings,
+    )
+    const { partitions } = config.store
+    const restore = new Restore(store, partitions, systemClock)
+    if (!(await restore.isEmpty()))
+      throw new StartRefusal([
+        `${storeName(config)} has accounts or ledger entries already: only an empty one is filled`,
+      ])
+    const archive = config.journal.archive
+    return await rebuild({
+      ledgers: [config.journal.directory, ...archive],
+      states: [config.journal.states, ...archive],
+      identities: identitiesFile === undefined ? new Map() : await readIdentities(identitiesFile),
+      accounts: accounts => restore.accounts(accounts),
+      references: references => restore.references(references),
+    })
+  } catch (error) {
+    throw error instanceof StartRefusal ? error : new StartRefusal([messageOf(error)])
+  } finally {
+    for (const ending of endings.reverse()) await ending()
   }
 }
 

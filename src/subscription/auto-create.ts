@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Accounts, Identity, NewBucket } from '../balance/types.js'
+import type { Clock } from '../clock.js'
 import type { AutoCreate, Catalog, NumberRange } from '../rating/catalog.js'
 import { micros, type Millis } from '../units.js'
 
@@ -16,10 +17,16 @@ export interface AutoCreationParts {
     now: Millis,
     currency: string,
   ) => readonly NewBucket[] | { readonly refused: string } | undefined
-  readonly now: () => Millis
+  /** Business time, and real time for patience. */
+  readonly clock: Clock
   /** An account was made. */
   readonly created: (rule: string) => void
 }
+
+const order = ['msisdn', 'imsi', 'nai'] as const
+/** For another one that makes the same account: longer than it takes, shorter than a gateway waits. */
+const patienceMs = 2000
+const lookEveryMs = 20
 
 export class AutoCreation {
   constructor(private readonly parts: AutoCreationParts) {}
@@ -33,27 +40,34 @@ export class AutoCreation {
   async create(identities: readonly Identity[]): Promise<boolean> {
     const rule = this.parts.catalog().autoCreate.find(each => identities.some(identity => holds(each, identity)))
     if (!rule) return false
+    // In one order, so that of two who claim several identities one gets all of them.
+    const sorted = [...identities].sort((a, b) => order.indexOf(a.type) - order.indexOf(b.type))
+    const { clock, accounts } = this.parts
+    const patience = clock.monotonic() + patienceMs
     // Nothing of a number may be read from the id: it stands in the ledger.
     let id = `auto-${randomBytes(8).toString('hex')}`
-    for (let attempt = 0; attempt < 3; attempt++) {
-      const outcome = await this.parts.accounts.create(
+    for (;;) {
+      const outcome = await accounts.create(
         { id, currency: rule.currency, creditLimit: micros(0), attributes: rule.attributes },
-        { identities, offers: this.offersOf(rule) },
+        { identities: sorted, offers: this.offersOf(rule) },
         micros(0),
         'admin',
       )
       if (outcome.status === 'created') this.parts.created(rule.name)
       if (outcome.status !== 'identity_taken') return outcome.status !== 'currency_differs'
-      // Somebody is at it: to make the same account is to finish what it began, should it have died over it.
-      if (await this.parts.accounts.show(outcome.account)) return true
-      id = outcome.account
+      if (await accounts.show(outcome.account)) return true
+      // Somebody is at it. Who dies over it leaves a claim that leads nowhere: then what it began is finished.
+      if (clock.monotonic() >= patience) {
+        if (id === outcome.account) return false
+        id = outcome.account
+      }
+      await new Promise<void>(resolve => clock.setTimeout(resolve, lookEveryMs))
     }
-    return false
   }
 
   private offersOf({ offers, currency }: AutoCreate): { offer: string; buckets: readonly NewBucket[] }[] {
     return offers.flatMap(offer => {
-      const buckets = this.parts.bucketsOf(offer, this.parts.now(), currency)
+      const buckets = this.parts.bucketsOf(offer, this.parts.clock.now(), currency)
       return buckets === undefined || 'refused' in buckets ? [] : [{ offer, buckets }]
     })
   }
