@@ -598,15 +598,19 @@ warn_money(book, money_before, money_levels)
 local wrong = defect(book) or (state.charged > 2 * MOST_MONEY - 1 and 'charged out of range')
 if wrong then return 'defect ' .. wrong end
 funds.seq = funds.seq + 1
-local account_out, session_out, counter_notes, begun = { 'funds', write_funds(funds) }, {}, {}, {}
+local account_out, session_out, counter_notes, begun, began_notes = { 'funds', write_funds(funds) }, {}, {}, {}, {}
 for id, bucket in pairs(book.changed) do
   account_out[#account_out + 1], account_out[#account_out + 2] = 'bucket:' .. id, write_bucket(bucket)
-  if bucket.begun then begun[#begun + 1] = bucket end
+  if bucket.begun then
+    begun[#begun + 1] = bucket
+    began_notes[#began_notes + 1] = format('"bucket:%s":%d', id, bucket.ends)
+  end
 end
 for name, counter in pairs(book.counters) do
   if counter.changed then
     account_out[#account_out + 1], account_out[#account_out + 2] = 'counter:' .. name, write_counter(counter)
     counter_notes[#counter_notes + 1] = format('"%s":%d', name, counter.value)
+    if counter.period ~= counter.was then began_notes[#began_notes + 1] = format('"counter:%s":%d', name, counter.period) end
   end
 end
 if first_used then
@@ -640,7 +644,8 @@ local bucket_names = {}
 for i, bucket in ipairs(book.order) do bucket_names[i] = format('"%s":"%s"', bucket.id, bucket.name) end
 local entry = format('{"account":"%s","seq":%d,"at":%d,%s,"outcome":"%s","posts":[%s],"lines":[%s],"held":%d%s%s%s%s}',
   account_id, funds.seq, at, cause, outcome, concat(book.posts, ','), concat(notes, ','), funds.held,
-  overrun > 0 and format(',"overrun":%d', overrun) or '', #bucket_names > 0 and ',"buckets":{' .. concat(bucket_names, ',') .. '}' or '', #counter_notes > 0 and ',"counters":{' .. concat(counter_notes, ',') .. '}' or '', events_json(book))
+  overrun > 0 and format(',"overrun":%d', overrun) or '', #bucket_names > 0 and ',"buckets":{' .. concat(bucket_names, ',') .. '}' or '', #counter_notes > 0 and ',"counters":{' .. concat(counter_notes, ',') .. '}' or '',
+  (#began_notes > 0 and ',"began":{' .. concat(began_notes, ',') .. '}' or '') .. events_json(book))
 local reply = format('%s %d %d %s', reordered and 'reordered' or 'new', state.charged - charged_before, overrun, answer)
 if dry ~= '' then
   local account_now, session_now = {}, {}

@@ -60,7 +60,7 @@ end
 local function read_counter(name, line)
   if not line then return { name = name, value = 0, held = 0, period = 0 } end
   local value, held, period = match(line, '^value (%d+) held (%d+) period (%d+)$')
-  return { name = name, value = value + 0, held = held + 0, period = period + 0 }
+  return { name = name, value = value + 0, held = held + 0, period = period + 0, was = period + 0 } -- was: the period that stands in the line
 end
 
 local function write_counter(c) return format('value %d held %d period %d', c.value, c.held, c.period) end

@@ -8,9 +8,12 @@ import type { Leases } from '../balance/leases.js'
 import type { Clock } from '../clock.js'
 import type { CdrConfig, JournalConfig } from '../config/config.js'
 import { cdrConsumer, cdrFormats, CdrWriter, type Manifest } from './cdr-files.js'
-import type { ConsumerMetrics, JournalConsumer } from './consumer.js'
+import { JournalConsumer, type ConsumerMetrics, type Sink } from './consumer.js'
 import { StateWriter, type ReadLines } from './states.js'
 import { LedgerWriter } from './writer.js'
+
+/** Name in the store of whoever listens for automatic recharges. */
+const fallingConsumer = 'falling'
 
 export interface ConsumersOptions {
   readonly config: { readonly journal: JournalConfig; readonly cdr: CdrConfig }
@@ -19,6 +22,8 @@ export interface ConsumersOptions {
   readonly journal: Journal
   readonly leases: Leases
   readonly accountLines: ReadLines
+  /** Hears what falls, where automatic recharges can be made; undefined: nobody listens. */
+  readonly falling: Sink | undefined
   readonly clock: Clock
   readonly log: Logger
   readonly metrics: ConsumerMetrics
@@ -58,10 +63,20 @@ export class Consumers {
           closed: manifest => cdrMetrics.closed(manifest),
         }),
     )
+    const { falling } = options
+    const others = falling
+      ? [
+          new JournalConsumer({
+            ...{ ...common, name: fallingConsumer, what: 'automatic recharges', sink: falling, directory: 'the store' },
+            metrics: stateMetrics,
+          }),
+        ]
+      : []
     this.all = [
       { key: 'journal.directory', consumer: this.ledger },
       { key: 'journal.states', consumer: state },
       ...this.cdrs.map(consumer => ({ key: 'cdr.directory', consumer })),
+      ...others.map(consumer => ({ key: 'payments', consumer })),
     ]
   }
 
@@ -78,6 +93,7 @@ export class Consumers {
     }
     const { journal, log, config } = this.options
     const known = await journal.consumers()
+    if (!this.options.falling && known.has(fallingConsumer)) await journal.forget(fallingConsumer)
     for (const format of cdrFormats) {
       const name = cdrConsumer(format)
       if (config.cdr.formats.includes(format) || !known.has(name)) continue

@@ -105,9 +105,14 @@ function stateText(
   ]
 }
 
-/** `1 msisdn:… imsi:…;2 msisdn:…` → `1;2` */
+/** `1 msisdn:… imsi:…;2 removed` → `1;2 removed`: what is no identity stays. */
 export const numbersOnly = (subscribers: string): string =>
   subscribers
     .split(';')
-    .map(each => each.replace(/ .*$/, ''))
+    .map(each =>
+      each
+        .split(' ')
+        .filter(word => !/^(?:was:)?(?:msisdn|imsi|nai):/.test(word))
+        .join(' '),
+    )
     .join(';')
