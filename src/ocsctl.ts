@@ -33,6 +33,8 @@ import { addRechargeCommands } from './ctl/recharge.js'
 import { addSessionCommands, stateText } from './ctl/sessions.js'
 import { pairs, table } from './ctl/text.js'
 import { addSubscriberCommands } from './ctl/subscribers.js'
+import { addSubscriptionCommands } from './ctl/subscriptions.js'
+import { addJobCommands } from './ctl/jobs.js'
 import { addTraceCommand } from './ctl/trace.js'
 import { addVoucherCommands } from './ctl/voucher.js'
 import { formatAmount, unitTypes, type UnitType } from './units.js'
@@ -138,10 +140,6 @@ Exit status: 0 ok, 1 refused, 2 usage, 3 the daemon cannot be reached.`,
     .action(createAccount)
 
   addRechargeCommands(program, ctl)
-  keyed(command(program, 'subscribe <account> <offer>', 'Buy an offer for an account. Its fee is not taken yet.'))
-    .option('--subscriber <number>', 'for one subscriber; for all of the account when absent')
-    .option('--reference <text>', 'the same reference again buys nothing; a new one when absent')
-    .action(subscribe)
   command(program, 'set <account> <key=value...>', 'Set attributes; key= takes one away.')
     .option('--subscriber <number>', 'of a subscriber, not of the account')
     .action(setAttributes)
@@ -283,25 +281,6 @@ const actor = `ocsctl:${process.env['USER'] ?? ''}`.replaceAll(/[^\w.@:-]/g, '_'
 
 const pathOf = (account: string, ...more: readonly string[]): string =>
   ['/v1/accounts', ...[account, ...more].map(encodeURIComponent)].join('/')
-
-async function subscribe(
-  account: string,
-  offer: string,
-  options: Options & { readonly subscriber?: string; readonly reference?: string },
-): Promise<void> {
-  const { subscriber, reference = randomUUID() } = options
-  const body = { offer, subscriber, reference, actor }
-  const answer = await call<{ subscription: string; repeated: boolean; account: AccountView }>(
-    options,
-    'POST',
-    pathOf(account, 'subscriptions'),
-    body,
-  )
-  put(options, answer, () => {
-    const done = answer.repeated ? 'was bought before, nothing is added now' : `is subscription ${answer.subscription}`
-    return `offer ${offer} ${done}; no fee was taken\n\n${accountText(answer.account)}`
-  })
-}
 
 async function setAttributes(
   account: string,

@@ -138,8 +138,8 @@ export async function holdForApproval(
 }
 
 /** Requests whose doing is recorded: what changes something, and what hands out whole books or one person's data. */
-export const isRecorded = ({ method, permission, readsOnly }: Route): boolean =>
-  (method !== 'GET' && !readsOnly) || permission === 'bulk.read' || permission === 'person.write'
+export const isRecorded = ({ method, permission, readsOnly, signed }: Route): boolean =>
+  (method !== 'GET' && !readsOnly && !signed) || permission === 'bulk.read' || permission === 'person.write'
 
 /**
  * Does the work of a route between its two lines of the audit log: what was asked is on the disk before anything is done.

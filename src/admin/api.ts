@@ -55,6 +55,7 @@ export async function startAdminApi(options: {
   })
   app.server.maxConnections = httpLimits.connections
   guard(app, services)
+  readJson(app)
   app.setErrorHandler((error: FastifyError, _request, reply) => refuse(reply, problemOf(error, log)))
   app.setNotFoundHandler((request, reply) =>
     refuse(
@@ -65,6 +66,7 @@ export async function startAdminApi(options: {
   const document = openApiOf(routes, version)
   app.get('/openapi.json', () => document)
   const streams = [...new Set(routes.flatMap(route => route.stream ?? []))]
+  app.removeContentTypeParser('text/plain') // fastify would take it
   app.addContentTypeParser(streams, (_request, payload, done) => done(null, payload))
   const routeServices: RouteServices = { ...services, clock, isUnavailable }
   for (const route of routes) addRoute(app, route, routeServices)
@@ -83,6 +85,8 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks; undefined: nobody needs to be known for it. */
     principal: Principal | undefined
+    /** JSON as it came. */
+    rawBody: string | undefined
   }
 }
 
@@ -102,6 +106,12 @@ function guard(app: FastifyInstance, { access }: AdminServices): void {
       reply.raw.once('close', () => clearTimeout(timer))
     }
     if (request.url === '/openapi.json') return
+    const route = routes.find(({ method, path }) => method === request.method && path === request.routeOptions.url)
+    if (route?.signed) {
+      request.principal = { id: `signed:${request.ip}`, kind: 'key', roles: [] }
+      limited(access, request.principal, reply)
+      return
+    }
     const outcome = await access.authenticate(request.headers.authorization, request.ip)
     switch (outcome.status) {
       case 'refused':
@@ -115,13 +125,25 @@ function guard(app: FastifyInstance, { access }: AdminServices): void {
       case 'known':
         request.principal = outcome.principal
     }
-    const wait = access.limit(outcome.principal)
-    if (wait > 0) {
-      reply.header('retry-after', String(wait))
-      throw new Problem('too-many-requests', `${outcome.principal.id} asks too often: wait ${wait} s`)
-    }
-    const route = routes.find(({ method, path }) => method === request.method && path === request.routeOptions.url)
+    limited(access, outcome.principal, reply)
     if (route) mustBeAllowed(outcome.principal, route)
+  })
+}
+
+function limited(access: AdminServices['access'], principal: Principal, reply: FastifyReply): void {
+  const wait = access.limit(principal)
+  if (wait === 0) return
+  reply.header('retry-after', String(wait))
+  throw new Problem('too-many-requests', `${principal.id} asks too often: wait ${wait} s`)
+}
+
+/** As fastify reads it, and as it came. */
+function readJson(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error')
+  app.decorateRequest('rawBody', undefined)
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, text, done) => {
+    request.rawBody = text as string
+    parse(request, text as string, done)
   })
 }
 
@@ -155,6 +177,7 @@ function addRoute(app: FastifyInstance, route: Route, services: RouteServices): 
         query: request.query as RouteRequest['query'],
         body: request.body,
         contentType,
+        rawBody: request.rawBody,
         headers: request.headers as RouteRequest['headers'],
         principal,
         actor: actorOf(principal, request),
@@ -223,6 +246,7 @@ function problemOf(error: Error & Partial<FastifyError>, log: Logger): Problem {
 
 function refuse(reply: FastifyReply, problem: Problem): FastifyReply {
   const document = problem.document()
-  if (document.status === 503) reply.header('retry-after', '1')
+  const { status, retryAfter } = document
+  if (status === 503 || typeof retryAfter === 'number') reply.header('retry-after', String(retryAfter ?? 1))
   return reply.status(document.status).type('application/problem+json').send(document)
 }

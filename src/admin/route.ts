@@ -19,6 +19,8 @@ export interface Route {
   readonly permission: Permission
   /** `credit`: its body has an amount, which ceilings bound and above which it takes two persons. `publish`: so may a catalog. */
   readonly guarded?: 'credit' | 'publish'
+  /** No principal: its body is signed, which its work checks. */
+  readonly signed?: true
   /** A POST that changes nothing: it leaves no line in the audit log. */
   readonly readsOnly?: true
   /** Money moves: the header Idempotency-Key is required, and the same request again gets the first answer. */
@@ -34,8 +36,10 @@ export interface Route {
   readonly stream?: readonly string[]
   /** By status; the body of each is described in words. */
   readonly answers: Readonly<Record<number, string>>
-  /** What the answer's body is: JSON lines as they come, instead of one JSON. Then `work` gives a stream. */
-  readonly answerType?: 'application/x-ndjson'
+  /** What the answer's body is: JSON lines or CSV as they come, instead of one JSON. Then `work` gives a stream. */
+  readonly answerType?: 'application/x-ndjson' | 'text/csv'
+  /** By status; a JSON object of any form where absent. */
+  readonly schemas?: Readonly<Record<number, Schema>>
   readonly problems: readonly ProblemName[]
   readonly work: (request: RouteRequest, services: RouteServices) => Promise<RouteAnswer> | RouteAnswer
 }
@@ -46,6 +50,8 @@ export interface RouteRequest {
   readonly query: Readonly<Record<string, string | undefined>>
   readonly body: unknown
   readonly contentType: string
+  /** The JSON as it came, for signatures. */
+  readonly rawBody?: string | undefined
   /** Of the request, names in small letters. */
   readonly headers: Readonly<Record<string, string | undefined>>
   readonly principal: Principal

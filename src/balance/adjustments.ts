@@ -21,6 +21,8 @@ export interface AdjustmentRequest {
   readonly reason: string
   readonly code?: string | undefined
   readonly actor: string
+  /** Of another kind than `adjustment` and `writeoff`: its name, the outside account of its posting, more members of its entry. */
+  readonly as?: { readonly kind: string; readonly against: string; readonly members: object } | undefined
   /** Levels of money whose crossing leaves an event, micros. */
   readonly lowBalance: readonly Micros[]
 }
@@ -59,10 +61,10 @@ export class Adjustments {
 
   /** @throws BalanceUnavailableError; then it may be repeated */
   async adjust(request: AdjustmentRequest): Promise<AdjustmentOutcome> {
-    const { account, reference, target, unit, amount, reason, code, actor, lowBalance } = request
+    const { account, reference, target, unit, amount, reason, code, actor, as, lowBalance } = request
     const partition = partitionOf(account, this.partitions)
-    const kind = target.kind === 'debt' ? 'writeoff' : 'adjustment'
-    const cause = { kind, reference, reason, code, actor }
+    const kind = as?.kind ?? (target.kind === 'debt' ? 'writeoff' : 'adjustment')
+    const cause = { kind, reference, reason, code, actor, ...as?.members }
     const reply = await this.store.call('adjust', this.store.deadlineIn(this.patienceMs), redis =>
       redis.adjust(
         accountKey(partition, account),
@@ -77,7 +79,7 @@ export class Adjustments {
         targetWord(target),
         unit,
         String(amount),
-        kind,
+        as?.against ?? kind,
         lowBalance.length === 0 ? '-' : lowBalance.join('.'),
         ...bucketArguments(target.kind === 'new' ? [target.bucket] : []),
       ),

@@ -15,7 +15,9 @@ export interface Config {
   readonly audit: AuditConfig
   readonly notifications: NotificationsConfig
   readonly admin: AdminConfig
+  readonly payments: PaymentsConfig
   readonly metrics: ListenAddress
+  readonly vouchers: VoucherConfig
   readonly log: LogConfig
   /** Absolute path of the folder (or one file) with the catalog's YAML. */
   readonly catalog: string
@@ -251,6 +253,32 @@ export interface AdminConfig extends ListenAddress {
   readonly idempotencyKeepMs: number
 }
 
+export interface PaymentsConfig {
+  /** In the order in which they are asked; none: nobody takes payments. */
+  readonly providers: readonly PaymentProviderConfig[]
+  /** A payment that nobody paid is given up after so long, default 1 h. */
+  readonly patienceMs: number
+}
+
+/** `test` takes no real money. */
+export type PaymentProviderConfig = {
+  readonly name: string
+  /** Undefined: any. */
+  readonly currencies: ReadonlySet<string> | undefined
+  readonly methods: ReadonlySet<string> | undefined
+} & (
+  | { readonly kind: 'test' }
+  | {
+      readonly kind: 'http'
+      readonly url: string
+      /** Bearer token of our calls. */
+      readonly secret: string
+      /** Signs its calls. */
+      readonly noticeSecret: string
+      readonly timeoutMs: number
+    }
+)
+
 /** An OpenID Connect provider whose tokens open the admin API. */
 export interface OidcConfig {
   readonly issuer: string
@@ -272,6 +300,26 @@ export interface ApprovalConfig {
   readonly credit: ReadonlyMap<string, Micros>
   /** After so long a request that nobody agreed to is dropped. */
   readonly keepMs: number
+}
+
+export interface VoucherConfig {
+  /** Absolute path of the file with the keys that codes are kept by, made at first start with mode 600. */
+  readonly keyFile: string
+  /** Who made a batch, or exported it, may not activate it; default false. */
+  readonly dualControl: boolean
+  /** Vouchers that the store is to hold, fixed by the first batch; default 10,000,000. */
+  readonly capacity: number
+  readonly lockout: VoucherLockout
+}
+
+/** Wrong codes within `windowMs` after which who sends them waits `lockMs`. */
+export interface VoucherLockout {
+  /** Of one account, of one outlet, and of whoever is logged in at the API: many people stand behind these. */
+  readonly account: number
+  readonly outlet: number
+  readonly principal: number
+  readonly windowMs: number
+  readonly lockMs: number
 }
 
 export interface LogConfig {

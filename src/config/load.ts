@@ -19,8 +19,11 @@ import type {
   ListenPoint,
   LogConfig,
   OidcConfig,
+  PaymentProviderConfig,
+  PaymentsConfig,
   StoreConfig,
   TlsConfig,
+  VoucherConfig,
 } from './config.js'
 import { readNotifications } from './notifications.js'
 import { choice, group, or } from './optional.js'
@@ -85,6 +88,7 @@ export function loadConfig(file: string, environment: Environment = process.env)
 }
 
 const topKeys = [
+  'payments',
   'diameter',
   'store',
   'charging',
@@ -94,6 +98,7 @@ const topKeys = [
   'notifications',
   'admin',
   'metrics',
+  'vouchers',
   'log',
   'catalog',
   'data',
@@ -121,7 +126,9 @@ export function readConfig(file: string, text: string, environment: Environment 
       text: each => readExpanded(each, around),
     }),
     admin: readAdmin(top.admin, data, around),
+    payments: readPayments(top.payments, around),
     metrics: readMetrics(top.metrics),
+    vouchers: readVouchers(top.vouchers, data, around),
     log: readLog(top.log),
     catalog: pathOf(top.catalog, 'catalog', around),
     data,
@@ -467,6 +474,40 @@ function readOidc(value: Value, around: Surroundings): OidcConfig {
   }
 }
 
+function readPayments(value: Value | undefined, around: Surroundings): PaymentsConfig {
+  const fields = group(value, ['providers', 'patience'])
+  const providers = fields.providers ? readEach(fields.providers, each => readPaymentProvider(each, around)) : []
+  providers.forEach(({ name }, i) => {
+    if (providers.findIndex(other => other.name === name) < i)
+      fault(fields.providers!, `payments.providers has two of the name ${name}`, 'name them differently')
+  })
+  return { providers, patienceMs: duration(fields.patience, hour, { min: minute, max: 31 * day }) }
+}
+
+function readPaymentProvider(value: Value, around: Surroundings): PaymentProviderConfig {
+  const common = ['name', 'kind', 'currencies', 'methods'] as const
+  const fields = readFields(value, [...common, 'url', 'secret', 'noticeSecret', 'timeout'], ['name'])
+  const set = (list: Value | undefined): ReadonlySet<string> | undefined => list && new Set(readEach(list, readText))
+  const terms = {
+    name: or(fields.name, readText, ''),
+    currencies: set(fields.currencies),
+    methods: set(fields.methods),
+  }
+  if (choice(fields.kind, ['http', 'test']) === 'test') return { ...terms, kind: 'test' }
+  for (const key of ['url', 'secret', 'noticeSecret'] as const)
+    if (!fields[key])
+      fault(value, `a provider of kind http lacks \`${key}\``, `add \`${key}:\`, or write \`kind: test\``)
+  const url = or(fields.url, readText, '')
+  if (fields.url && !/^https:\/\/|^http:\/\/(localhost|127\.|\[::1\])/.test(url))
+    fault(fields.url, `${fields.url.path} is not https`, 'orders and their secret would pass in the open')
+  return {
+    ...{ ...terms, kind: 'http', url },
+    secret: (fields.secret && readSecret(fields.secret, around)) ?? '',
+    noticeSecret: (fields.noticeSecret && readSecret(fields.noticeSecret, around)) ?? '',
+    timeoutMs: duration(fields.timeout, 10 * second, { min: 100, max: minute }),
+  }
+}
+
 function readApproval(value: Value | undefined): ApprovalConfig {
   const fields = group(value, ['publish', 'credit', 'keep'])
   return {
@@ -482,6 +523,23 @@ function readApproval(value: Value | undefined): ApprovalConfig {
 
 function readMetrics(value: Value | undefined): ListenAddress {
   return or(group(value, ['listen']).listen, readAddress, { host: '127.0.0.1', port: 9_464 })
+}
+
+function readVouchers(value: Value | undefined, data: string, around: Surroundings): VoucherConfig {
+  const fields = group(value, ['keyFile', 'dualControl', 'capacity', 'lockout'])
+  const lockout = group(fields.lockout, ['tries', 'outletTries', 'principalTries', 'window', 'lock'])
+  return {
+    keyFile: pathOf(fields.keyFile, resolve(data, 'voucher.key'), around),
+    dualControl: or(fields.dualControl, readBoolean, false),
+    capacity: integer(fields.capacity, 10_000_000, { min: 1, max: 1_000_000_000 }),
+    lockout: {
+      account: integer(lockout.tries, 5),
+      outlet: integer(lockout.outletTries, 50),
+      principal: integer(lockout.principalTries, 1_000),
+      windowMs: duration(lockout.window, 15 * minute, upToADay),
+      lockMs: duration(lockout.lock, hour, upToAMonth),
+    },
+  }
 }
 
 function readLog(value: Value | undefined): LogConfig {
