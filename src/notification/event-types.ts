@@ -10,7 +10,7 @@
  * What a member is, and so how it is written: `money` is decimal text of the account's currency, `time` ISO 8601 in UTC, `units` a whole
  * number of octets, seconds or events (decimal text where the unit is money), `dates` times by name.
  */
-export type FieldKind = 'text' | 'texts' | 'time' | 'money' | 'units' | 'count' | 'dates'
+export type FieldKind = 'text' | 'texts' | 'time' | 'money' | 'units' | 'count' | 'flag' | 'dates'
 
 export interface Field {
   readonly kind: FieldKind
@@ -71,6 +71,10 @@ export const eventTypes = {
     text: 'A subscriber got other identities (SIM swap, number change); which, only the account tells.',
     data: { subscriber, types: { kind: 'texts', text: 'which kinds: msisdn, imsi, nai' }, reason },
   },
+  'subscriber.blocked': {
+    text: 'A subscriber was blocked, or may be served again.',
+    data: { subscriber, blocked: { kind: 'flag', text: 'true: refused from now on', always: true }, reason },
+  },
   'recharge.completed': {
     text: 'Money in.',
     data: {
@@ -85,6 +89,24 @@ export const eventTypes = {
   'recharge.bonus': {
     text: 'What a recharge brought besides its money; the balances are those of recharge.completed.',
     data: { rule: { kind: 'text', text: 'name of the bonus rule', always: true, of: 'bonus' }, channel, reference },
+  },
+  'recharge.refunded': {
+    text: 'A recharge was given back to whoever paid it.',
+    data: {
+      amount,
+      channel,
+      method: { kind: 'text', text: 'means of payment' },
+      outlet: { kind: 'text', text: 'where it was sold' },
+      reason,
+    },
+  },
+  'voucher.locked': {
+    text: 'Too many wrong voucher codes: the account redeems none for a while.',
+    data: {
+      tries: { kind: 'count', text: 'how many' },
+      until: { kind: 'time', text: 'until when' },
+      channel,
+    },
   },
   'adjustment.completed': {
     text: 'Money or units given or taken by hand.',
@@ -233,6 +255,7 @@ const schemaOfKind: Readonly<Record<FieldKind, object>> = {
   money: { type: 'string', pattern: '^-?\\d+\\.\\d{2,6}$' },
   units: { type: ['integer', 'string'] },
   count: { type: 'integer' },
+  flag: { type: 'boolean' },
   dates: { type: 'object', additionalProperties: { type: 'string', format: 'date-time' } },
 }
 

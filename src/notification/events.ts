@@ -119,7 +119,7 @@ export function eventsOf(
   for (const [kind, name, level] of entry.events ?? []) {
     if (kind === 'bucket') add('bucket.threshold', { ...bucketNamed(entry, name), level: moved.amountOf(name, level) })
     else if (kind === 'counter') add('counter.threshold', { ...counterNamed(name), percent: level })
-    else if (kind === 'expires-soon') add('balance.expires-soon', { what: name, at: level > 1e11 ? level : undefined })
+    else if (kind === 'expires-soon') add('balance.expires-soon', { what: name, at: entry.at + level }) // level: ms ahead
   }
   for (const id of moved.depleted) add('bucket.depleted', bucketNamed(entry, id))
   const refused = isRefused(entry)
@@ -269,6 +269,12 @@ function typesOf(entry: Entry, moved: Moved): Typed {
       return [['account.dates', { dates: datesOf(entry) }]]
     case 'identities':
       return [['subscriber.identities']]
+    case 'block':
+      return [['subscriber.blocked']]
+    case 'recharge-refund':
+      return [['recharge.refunded']]
+    case 'voucher-lockout':
+      return [['voucher.locked']]
     case 'recharge': {
       const bonus: Typed = typeof entry['bonus'] === 'string' ? [['recharge.bonus']] : []
       return [['recharge.completed', { dates: datesOf(entry) }], ...bonus]

@@ -47,6 +47,21 @@ const cases: readonly [string, Entry, readonly unknown[], Watch?][] = [
     ],
   ],
   [
+    'a subscriber that is blocked',
+    entry('block', [], { subscriber: '1', blocked: true, reason: 'stolen' }),
+    [['subscriber.blocked', { subscriber: '1', blocked: true, reason: 'stolen' }]],
+  ],
+  [
+    'a payment that is given back',
+    entry('recharge-refund', [main(9_000_000, -1_000_000), ['source:card', 'EUR', 1_000_000]], { channel: 'card' }),
+    [['recharge.refunded', { amount: '-1.00', channel: 'card' }]],
+  ],
+  [
+    'too many wrong voucher codes',
+    entry('voucher-lockout', [], { tries: 5, until: at, channel: 'app', actor: 'x' }),
+    [['voucher.locked', { tries: 5, until: '2026-03-01T00:00:00.000Z', channel: 'app' }]],
+  ],
+  [
     'a status that changes',
     entry('status', [], { from: 'active', to: 'grace', rule: 'prepaid-90d' }),
     [['account.status', { from: 'active', to: 'grace', rule: 'prepaid-90d' }]],
@@ -135,8 +150,8 @@ const cases: readonly [string, Entry, readonly unknown[], Watch?][] = [
   ['what has no type of its own', entry('writeoff', [main(0, 5)]), [['balance.changed', { kind: 'writeoff', amount: '0.00' }]]],
   [
     'a bucket that ends soon',
-    entry('remind', [], { events: [['expires-soon', 'bucket:3-1', at]] }),
-    [['balance.expires-soon', { what: 'bucket:3-1', at: '2026-03-01T00:00:00.000Z' }]],
+    entry('remind', [], { events: [['expires-soon', 'bucket:3-1', 86_400_000]] }),
+    [['balance.expires-soon', { what: 'bucket:3-1', at: '2026-03-02T00:00:00.000Z' }]],
   ],
 ] // prettier-ignore
 

@@ -68,6 +68,7 @@ function schemasAt(schema: JsonSchema, path: readonly string[]): JsonSchema[] {
 const tables: readonly { readonly path: string; readonly text: string }[] = [
   { path: '', text: 'x\u00e9: 1' },
   { path: 'exchange.USD.0', text: 'exchange: { USD: [{ x\u00e9: 1 }] }' },
+  { path: 'thresholds', text: 'thresholds: { x\u00e9: 1 }' },
   { path: 'services.a', text: 'services: { a: { x\u00e9: 1 } }' },
   { path: 'services.a.quota', text: 'services: { a: { quota: { x\u00e9: 1 } } }' },
   { path: 'zones.a', text: 'zones: { a: { x\u00e9: 1 } }' },
@@ -102,6 +103,10 @@ const tables: readonly { readonly path: string; readonly text: string }[] = [
   { path: 'transfers.perDay', text: 'transfers: { perDay: { x\u00e9: 1 } }' },
   { path: 'transfers', text: 'transfers: { x\u00e9: 1 }' },
   { path: 'transfers.allowed.0', text: 'transfers: { allowed: [{ x\u00e9: 1 }] }' },
+  { path: 'lifecycle.x', text: 'lifecycle: { x: { x\u00e9: 1 } }' },
+  { path: 'lifecycle.x.validity.0', text: 'lifecycle: { x: { validity: [{ x\u00e9: 1 }] } }' },
+  { path: 'lifecycle.x.grace', text: 'lifecycle: { x: { grace: { x\u00e9: 1 } } }' },
+  { path: 'autoCreate.x', text: 'autoCreate: { x: { x\u00e9: 1 } }' },
   { path: 'tests.0', text: 'tests: [{ x\u00e9: 1 }]' },
   { path: 'tests.0.account', text: 'tests: [{ account: { x\u00e9: 1 } }]' },
   { path: 'tests.0.subscriber', text: 'tests: [{ subscriber: { x\u00e9: 1 } }]' },
