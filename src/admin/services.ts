@@ -1,6 +1,7 @@
 /** What the admin API is handed: it has no state of its own. */
 import type { Accounts, NewBucket } from '../balance/types.js'
 import type { AccessServices } from './access.js'
+import type { PersonServices } from './person-routes.js'
 import type { PaymentServices } from './payment-routes.js'
 import type { Explained, ExplainQuery } from '../inquiry/explain.js'
 import type { Rated } from '../inquiry/rate.js'
@@ -46,6 +47,7 @@ export interface AdminServices
     CareServices,
     AccessServices,
     PaymentServices,
+    PersonServices,
     IdempotencyServices,
     ClockServices,
     LifeServices,

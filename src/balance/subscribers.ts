@@ -425,6 +425,7 @@ export class RedisSubscribers implements Subscribers {
     for (let moves = 0; moves < mostMoves; moves++) {
       const now = await this.read(id)
       if (!now) return { status: 'no_account' }
+      if (moves === 0 && precondition?.(now.account) === false) return { status: 'stale' }
       const next = change(now)
       if ('status' in next) return moves > 0 && next.status === 'unchanged' ? { ...next, status: 'changed' } : next
       if (precondition?.(now.account) === false) return { status: 'stale' }

@@ -29,6 +29,7 @@ import { partitionOf } from '../../src/balance/keys.js'
 import { SubscriptionStore } from '../../src/balance/subscriptions.js'
 import { newBuckets } from '../../src/rating/match.js'
 import { units } from '../../src/units.js'
+import { LedgerReports, localDay } from '../../src/report/daily.js'
 import { aNotifications } from './events.js'
 import { partitions, startStore, type TestStore } from './store.js'
 import { openVouchers } from './vouchers.js'
@@ -175,6 +176,8 @@ export async function startAdmin(
     },
     newBuckets: (offer, now, currency) =>
       offer === 'bundle-5gb' ? [bucket(now)] : newBuckets(catalog, offer, now, currency),
+    reports: new LedgerReports({ directories: [], timezone: () => catalog.timezone }),
+    localDay: daysAgo => localDay(catalog.timezone, Date.now(), daysAgo),
     tariff: () => catalog,
     priceProblem: (_, price) => (price === 1n ? 'it would not be exact' : undefined),
     limitIn: (counter, currency) => limitIn(catalog, counter, currency, Date.now()),
