@@ -21,6 +21,7 @@ import {
   resetInWords,
   yesNo,
 } from './words.js'
+import { rechargeFields } from './recharge-words.js'
 
 export interface Change {
   /** `price`, `rule 3 (service data)`, `grant data-5gb, amount`. */
@@ -94,7 +95,11 @@ export function diffCatalogs(
     })
     return changes.length + through.length === 0 ? [] : [{ ...known, is: 'changed', changes, through }]
   })
-  const settings = [...fieldChanges(settingsOf(before), settingsOf(after)), ...exchangeChanges(before, after)]
+  const settings = [
+    ...fieldChanges(settingsOf(before), settingsOf(after)),
+    ...fieldChanges(rechargeFields(before), rechargeFields(after)),
+    ...exchangeChanges(before, after),
+  ]
   return { from: before.version, to: after.version, settings, offers, things }
 }
 

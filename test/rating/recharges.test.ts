@@ -1,4 +1,5 @@
 import t from 'tap'
+import { changeText, diffCatalogs } from '../../src/rating/diff.js'
 import { readCatalog, type CatalogOutcome } from '../../src/rating/load.js'
 import type { Catalog } from '../../src/rating/catalog.js'
 import { dayOf, rechargeTerms, transferTerms, type RechargeFacts } from '../../src/recharge/rules.js'
@@ -122,6 +123,22 @@ t.test('buckets of bonuses are known to rules, and a catalog says when it means 
   t.match(catalog.buckets.get('bonus'), { unit: 'money' })
   t.match(catalog.buckets.get('gift'), { unit: 'octets' })
   t.not(aCatalog(sections.replace('12.5%', '12%')).version, catalog.version, 'a bonus is part of the version')
+  t.end()
+})
+
+t.test('what changes in the rules is told with the old and the new', t => {
+  const changed = sections
+    .replace("max: '100.00', perDay", "max: '80.00', perDay")
+    .replace("money: '0.50'", "money: '0.70'")
+    .replace("fee: '0.10'", "fee: '0.20'")
+    .replace('    outlet: {}', '    outlet: {}\n    app: {}')
+  const { settings } = diffCatalogs(catalog, aCatalog(changed), undefined)
+  t.match(settings.map(changeText), [
+    'channel portal: from 5.00, up to 100.00, 3 a day, 200.00 a day → from 5.00, up to 80.00, 3 a day, 200.00 a day',
+    'bonus always: 4. 0.50 into main, over outlet → 4. 0.70 into main, over outlet',
+    /^transfers: .*fee 0\.10.* → .*fee 0\.20; from segment consumer to segment consumer or child$/,
+    'channel app: new, any amount',
+  ])
   t.end()
 })
 
