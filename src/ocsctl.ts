@@ -215,6 +215,8 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   addNotificationCommands(program, ctl)
   addAccessCommands(program, ctl)
   addPaymentCommands(program, ctl)
+  addSubscriptionCommands(program, ctl, accountText)
+  addJobCommands(program, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.')
     .option('--full', 'read all of it, not only what is new since the last audit that found nothing wrong')
     .action(audit)

@@ -91,7 +91,7 @@ export const subscriptionRoutes: readonly Route[] = [
     permission: 'account.read',
     summary: 'The subscriptions of an account: what is paid for, what the next renewal costs, and when it is.',
     params: accountParams,
-    answers: { 200: 'subscriptions: a list' },
+    answers: { 200: 'account, and items: its subscriptions' },
     problems: ['not-found'],
     work: listAll,
   },
@@ -192,7 +192,7 @@ async function buy({ params, body, actor }: RouteRequest, services: RouteService
 async function listAll({ params }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const found = await services.subscriptions.list(params['id']!)
   if (!found) throw noAccount(params['id']!)
-  return ok({ subscriptions: found.map(viewOfReading) })
+  return ok({ account: params['id']!, items: found.map(viewOfReading) })
 }
 
 async function showOne({ params }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
@@ -257,7 +257,9 @@ function refusal(account: string, id: string, outcome: Refused): Problem {
       return new Problem('insufficient-funds', `it costs ${needs}, and ${free} are free`, { needs, free })
     }
     case 'unknown_offer':
-      return new Problem('unknown-offer', 'the catalog has no offer of this name', { offers: outcome.offers })
+      return new Problem('unknown-offer', `the catalog has no offer ${JSON.stringify(outcome.asked)}`, {
+        offers: outcome.offers,
+      })
     case 'offer_refused':
       return new Problem('offer-refused', outcome.why)
     case 'impossible':

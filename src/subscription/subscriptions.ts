@@ -52,7 +52,7 @@ export interface SubscriptionReading {
 
 export type BuyOutcome =
   | SubscribeOutcome
-  | { readonly status: 'unknown_offer'; readonly offers: readonly string[] }
+  | { readonly status: 'unknown_offer'; readonly asked: string; readonly offers: readonly string[] }
   | { readonly status: 'offer_refused'; readonly why: string }
 
 /** `early`: nothing is to be renewed before that. `busy`: the account is being changed all the time. */
@@ -60,7 +60,7 @@ export type ChangeOutcome =
   | { readonly status: 'done' | 'repeated'; readonly subscription: SubscriptionReading | undefined }
   | { readonly status: 'no_account' | 'no_subscription' | 'account_terminated' | 'busy' | 'reference_taken' }
   | { readonly status: 'insufficient'; readonly needs: Micros; readonly free: Micros }
-  | { readonly status: 'unknown_offer'; readonly offers: readonly string[] }
+  | { readonly status: 'unknown_offer'; readonly asked: string; readonly offers: readonly string[] }
   | { readonly status: 'offer_refused'; readonly why: string }
   | { readonly status: 'impossible'; readonly why: 'once' | 'ending' | 'same' }
   | { readonly status: 'early'; readonly due: Millis }
@@ -109,7 +109,7 @@ export class Subscriptions {
       const catalog = this.options.catalog()
       const now = clock.now()
       const bought = purchaseOf(catalog, request.offer, account, now)
-      if (!bought) return { status: 'unknown_offer', offers: [...catalog.offers.keys()] }
+      if (!bought) return { status: 'unknown_offer', asked: request.offer, offers: [...catalog.offers.keys()] }
       const why = this.whyNotSold(request.offer, account.extras.attributes, now)
       if (why !== undefined) return { status: 'offer_refused', why }
       if ('refused' in bought) return { status: 'offer_refused', why: bought.refused }
@@ -151,7 +151,8 @@ export class Subscriptions {
   change(account: string, subscription: string, terms: ChangeTerms): Promise<ChangeOutcome> {
     const answer = `change ${subscription} ${terms.offer} ${terms.when} ${terms.buckets}`
     return this.request(account, subscription, terms.reference, answer, (catalog, holder, found, now) => {
-      if (!catalog.offers.has(terms.offer)) return { status: 'unknown_offer', offers: [...catalog.offers.keys()] }
+      if (!catalog.offers.has(terms.offer))
+        return { status: 'unknown_offer', asked: terms.offer, offers: [...catalog.offers.keys()] }
       const why = this.whyNotSold(terms.offer, holder.extras.attributes, now)
       if (why !== undefined) return { status: 'offer_refused', why }
       const planned = changeOf(catalog, holder, found, terms, now)
