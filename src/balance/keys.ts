@@ -95,7 +95,7 @@ export const voucherReportKey = (batch: string): string => `ocs:{voucher-${batch
 /** A redemption that is over without having claimed. */
 export const voucherBarredKey = (batch: string, redemption: string): string =>
   `ocs:{voucher-${batch}}:barred:${redemption}`
-/** Who tried wrong codes: `account:<id>`, `principal:<id>`, `outlet:<name>`. */
+/** Who tried wrong codes: `account-<id>`, `principal-<id>`, `outlet-<name>`; not like the key of an account, which scans look for. */
 export const voucherGuessKey = (who: string): string => `ocs:{voucher-guess}:${who}`
 
 // Events. All but the watches are in one slot.

@@ -188,13 +188,15 @@ export class VoucherStore {
     codes: readonly (CodeSlot & { readonly voucher: VoucherNumber })[],
   ): Promise<readonly VoucherNumber[]> {
     return this.call('voucher-codes', async redis => {
-      const replies = await inPipeline(redis, pipeline => {
-        for (const { bucket, field, voucher } of codes) {
+      const made = await inPipeline(redis, pipeline => {
+        for (const { bucket, field, voucher } of codes)
           pipeline.hsetnx(voucherCodesKey(bucket), field, writeNumber(voucher))
-          pipeline.hget(voucherCodesKey(bucket), field)
-        }
       })
-      return codes.map((_, i) => readNumber(replies[2 * i + 1] as string)!)
+      const known = codes.filter((_, i) => made[i] === 0)
+      const owners = await inPipeline(redis, pipeline => {
+        for (const { bucket, field } of known) pipeline.hget(voucherCodesKey(bucket), field)
+      })
+      return codes.map((code, i) => (made[i] === 0 ? readNumber(owners[known.indexOf(code)] as string)! : code.voucher))
     })
   }
 
@@ -287,7 +289,7 @@ export class VoucherStore {
     token: string,
     limits: GuessLimits,
   ): Promise<GuessOutcome> {
-    const keys = [`account:${account}`, `principal:${principal}`, `outlet:${outlet ?? '-'}`].map(voucherGuessKey)
+    const keys = [`account-${account}`, `principal-${principal}`, `outlet-${outlet ?? '-'}`].map(voucherGuessKey)
     const most =
       step === 'clear' ? '1 0 0' : `${limits.account} ${limits.principal} ${outlet === undefined ? 0 : limits.outlet}`
     const times = [limits.windowMs, limits.lockMs, lostTryMs].map(String)

@@ -78,9 +78,9 @@ const keys = {
   serials: voucherSerialsKey('12', 345),
   barred: voucherBarredKey('12', '3f2a'),
   report: voucherReportKey('12'),
-  guesser: voucherGuessKey('account:alice'),
-  principal: voucherGuessKey('principal:portal'),
-  outlet: voucherGuessKey('outlet:kiosk'),
+  guesser: voucherGuessKey('account-alice'),
+  principal: voucherGuessKey('principal-portal'),
+  outlet: voucherGuessKey('outlet-kiosk'),
 }
 type Key = keyof typeof keys
 const program = aProgram({ step: 100n, num: 10n, buckets: ['data'] })
@@ -288,6 +288,13 @@ const cases: readonly Case[] = [
     call: { script: 'put-document', keys: ['documents'], args: ['k1', '', '{"name":"shop"}'] },
     answers: [/^done$/, /^done$/],
     key: 'the text itself',
+  },
+  {
+    name: 'publish-catalog',
+    before: [],
+    call: { script: 'publish-catalog', keys: ['publications'], args: ['', 'p1', '{"number":1}', 'texts', '50'] },
+    answers: [/^done$/, /^done$/],
+    key: 'the id of the publication',
   },
   ...lifeCases,
   {
