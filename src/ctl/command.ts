@@ -32,8 +32,8 @@ export interface Ctl {
   readonly confirm: (options: Options, question: string) => Promise<void>
   /** One call of the admin API. What is undefined in the body is left out. A POST has an Idempotency-Key: --key, or a new one. */
   readonly call: <T>(options: Options, method: string, path: string, body?: object, more?: CallOptions) => Promise<T>
-  /** The text of an answer as it comes, CSV for example. */
-  readonly download: (options: Options, path: string) => AsyncIterable<string>
+  /** The text of an answer as it comes, CSV for example: of a GET, or of a POST when there is a body. */
+  readonly download: (options: Options, path: string, body?: object) => AsyncIterable<string>
   /** JSON lines of the admin API as they come; aborted, they just end. */
   readonly stream: (options: Options, path: string, body: object, signal: AbortSignal) => AsyncIterable<unknown>
   /** The answer as JSON where that was asked for, else as text. */
