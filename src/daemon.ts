@@ -97,6 +97,7 @@ import { newBuckets } from './rating/match.js'
 import { compileRate } from './rating/price.js'
 import { whyNotSold } from './rating/sale.js'
 import { AutoCreation } from './subscription/auto-create.js'
+import { pseudonymsOf } from './privacy/pseudonyms.js'
 import { openPayments } from './recharge/open-payments.js'
 import { joinMoney } from './recharge/money.js'
 import { joinVouchers } from './recharge/vouchers.js'
@@ -371,7 +372,9 @@ export async function startDaemon(options: {
       ...{ store: background, id, clock, log },
     })
     const tracing = new Tracing({ daemon: id, host: config.diameter.identity, dictionary, bus: nodes, clock: machine })
+    const pseudonym = refusing('data', () => pseudonymsOf(join(config.data, 'pseudonym.key')))
     const traces = new TraceService({
+      pseudonym,
       ...{ tracing, log, clock: machine, mask: maskOf(config.log) },
       file: join(config.data, 'trace-audit.jsonl'),
       printer: new MessagePrinter(dictionary, currencyCode),
@@ -591,6 +594,8 @@ export async function startDaemon(options: {
         clock,
         services: {
           ...access.services,
+          pseudonym,
+          forgetOld: () => background.rewriteFile(),
           payments: paying.payments,
           automaticRecharges: paying.automatic,
           accounts,
@@ -741,7 +746,7 @@ export async function rebuildStore(
     const store = await openStore(
       config,
       embedded,
-      new Metrics({ version, peers: () => [] }).store,
+      new Metrics({ version, diameter: new DiameterCounters([]), peers: () => [], runtime: false }).store,
       log,
       systemClock,
       endings,

@@ -4,19 +4,23 @@
  */
 import { resolve } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { Config } from './config/config.js'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
-import { diameterFaults, startDaemon, StartRefusal, version, type Daemon } from './daemon.js'
+import { diameterFaults, rebuildStore, startDaemon, StartRefusal, version, type Daemon } from './daemon.js'
 import { checkConfiguration } from './inquiry/check.js'
 import { createLog } from './telemetry/log.js'
 
 const usage = `ocsd ${version}, an online charging system daemon
 
-usage: ocsd [--config FILE] [--check]
+usage: ocsd [--config FILE] [--check | --rebuild [--identities FILE]]
 
   --config FILE   configuration (default: the file named by OCS_CONFIG, else config/ocs.yaml)
   --check         check configuration and catalog, play the tests beside the tariff, tell every fault, and end: 0 when all
                   is well, else 1. What accounts hold of the catalog it cannot know: ask \`ocsctl catalog check\`
+  --rebuild       fill a new, empty store from the ledger and the states beside it, and end: 0 when nothing is missing. Before
+                  that, no daemon may run on the store
+  --identities FILE   for --rebuild: JSON lines of an export, since no identity stands in the ledger
   --version, --help
 
 SIGTERM and SIGINT drain: open requests are answered, peers are told, exit status 0. A second one ends it at once.
@@ -38,6 +42,10 @@ async function main(): Promise<void> {
     return
   }
   const { config } = outcome
+  if (options.rebuild) {
+    await rebuildAndTell(config, options.identities)
+    return
+  }
   const output = createLog(config.log)
   const { log } = output
   const flush = (): void => output.flush()
@@ -59,12 +67,45 @@ async function main(): Promise<void> {
   listenToSignals(daemon, message => log.info(message), flush)
 }
 
-function readArguments(): { config?: string | undefined; check?: boolean | undefined } {
+interface Arguments {
+  readonly config?: string | undefined
+  readonly check?: boolean | undefined
+  readonly rebuild?: boolean | undefined
+  readonly identities?: string | undefined
+}
+
+async function rebuildAndTell(config: Config, identities: string | undefined): Promise<void> {
+  const { log } = createLog({ ...config.log, level: 'silent' })
+  try {
+    const result = await rebuildStore(config, identities === undefined ? undefined : resolve(identities), log)
+    const { accounts, entries, references, released, subscribersWithoutIdentity, problems, problemCount } = result
+    for (const problem of problems) console.log(problem)
+    console.log(`${accounts} accounts are back, from ${entries} ledger entries; ${references} references stay used`)
+    if (released > 0)
+      console.log(`${released} accounts had open sessions: those have ended, what they held is free again`)
+    if (subscribersWithoutIdentity > 0)
+      console.log(`${subscribersWithoutIdentity} subscribers have no identity: give an export with --identities FILE`)
+    console.log('vouchers, keys, webhooks and payments under way were not in the ledger and are not there')
+    console.log(
+      `${problemCount === 0 ? 'nothing is missing' : `${problemCount} problems`}; prove it: start ocsd, then \`ocsctl audit\``,
+    )
+    process.exitCode = problemCount === 0 && subscribersWithoutIdentity === 0 ? 0 : 1
+  } catch (error) {
+    if (!(error instanceof StartRefusal)) throw error
+    for (const line of error.lines) console.error(`ocsd: ${line}`)
+    console.error('ocsd: not rebuilt')
+    process.exitCode = 1
+  }
+}
+
+function readArguments(): Arguments {
   try {
     const { values } = parseArgs({
       options: {
         config: { type: 'string' },
         check: { type: 'boolean' },
+        rebuild: { type: 'boolean' },
+        identities: { type: 'string' },
         version: { type: 'boolean' },
         help: { type: 'boolean', short: 'h' },
       },
@@ -73,6 +114,7 @@ function readArguments(): { config?: string | undefined; check?: boolean | undef
       console.log(values.help ? usage : version)
       process.exit(0)
     }
+    if (values.identities !== undefined && !values.rebuild) throw new Error('--identities is for --rebuild')
     return values
   } catch (error) {
     console.error(`ocsd: ${(error as Error).message}\n\n${usage}`)
