@@ -3,7 +3,7 @@ import type { DailyReport, LiabilityReport, RechargeRow, Reports } from '../repo
 import { formatMoney, type Millis } from '../units.js'
 import { pageAnswer, pagingQuery, readPaging } from './paging.js'
 import { Problem } from './problem.js'
-import { object, ok, text, type Route } from './route.js'
+import { object, ok, text, type Route, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js'
 
 export interface ReportServices {
   readonly reports: Reports
@@ -86,11 +86,7 @@ export const reportRoutes: readonly Route[] = [
       200: 'Sums of the day: money as decimal text, units whole. `balanced`: opening + in − out is what the accounts have',
     },
     problems: [],
-    work: async ({ query }, services) => {
-      const day = dayOf(query['date'], services)
-      const report = await services.reports.daily(day, query['currency'])
-      return ok(dailyView(report, day < services.localDay(0)))
-    },
+    work: daily,
   },
   {
     method: 'GET',
@@ -100,14 +96,22 @@ export const reportRoutes: readonly Route[] = [
     query: object([], { date, ...pagingQuery }),
     answers: { 200: 'Recharges as the ledger has them, in no order of time, and the cursor of the next page' },
     problems: [],
-    work: async ({ query }, services) => {
-      const day = dayOf(query['date'], services)
-      const { limit, after } = readPaging(query, 1)
-      const skip = Number(after?.[0] ?? 0)
-      if (!Number.isSafeInteger(skip) || skip < 0) throw new Problem('invalid-request', 'after: this is no cursor')
-      const rows = await services.reports.recharges(day, skip, limit)
-      const next = rows.length < limit ? undefined : [String(skip + limit)]
-      return pageAnswer({ items: rows.map(rechargeView), next })
-    },
+    work: recharges,
   },
 ]
+
+async function daily({ query }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const day = dayOf(query['date'], services)
+  const report = await services.reports.daily(day, query['currency'])
+  return ok(dailyView(report, day < services.localDay(0)))
+}
+
+async function recharges({ query }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+  const day = dayOf(query['date'], services)
+  const { limit, after } = readPaging(query, 1)
+  const skip = Number(after?.[0] ?? 0)
+  if (!Number.isSafeInteger(skip) || skip < 0) throw new Problem('invalid-request', 'after: this is no cursor')
+  const rows = await services.reports.recharges(day, skip, limit)
+  const next = rows.length < limit ? undefined : [String(skip + limit)]
+  return pageAnswer({ items: rows.map(rechargeView), next })
+}

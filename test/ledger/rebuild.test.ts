@@ -111,9 +111,7 @@ async function play(t: Test, plan: readonly Operation[]): Promise<Lost> {
       await store.accounts.recharge({ ...request, reference: `r${++n}` })
     } else if (what === 'buy') {
       const request = { account: name, subscriber: '1', offer: 'more', actor: 'test', rev, reference: `s${++n}` }
-      await store.accounts.subscribe({ ...request, buckets: [bucket('data', BigInt(amount))] } as Parameters<
-        TestStore['accounts']['subscribe']
-      >[0])
+      await store.accounts.subscribe({ ...request, buckets: [bucket('data', BigInt(amount))] })
     } else if (what === 'suspend') {
       await store.accounts.setStatus(name, amount % 2 ? 'suspended' : 'active', 'test')
     } else if (what === 'attribute') {
