@@ -67,7 +67,7 @@ export const notificationRoutes: readonly Route[] = [
     summary: 'Where the feed stands: take `newest`, then export the accounts, then read on from there.',
     answers: { 200: '`newest` and `oldest` as cursors, and how many events are kept' },
     problems: [],
-    work: async (_, { notifications }) => {
+    work: async (_: RouteRequest, { notifications }: RouteServices): Promise<RouteAnswer> => {
       const { newest, oldest, events, oldestAt } = await notifications.state()
       return ok({ newest, oldest, events, oldestAt: oldestAt === undefined ? null : iso(oldestAt) })
     },
@@ -88,7 +88,7 @@ export const notificationRoutes: readonly Route[] = [
     summary: 'Webhooks of this daemon’s configuration, and how far their deliveries are.',
     answers: { 200: '`items`: webhooks; no secret is shown' },
     problems: [],
-    work: async (_, { notifications }) => {
+    work: async (_: RouteRequest, { notifications }: RouteServices): Promise<RouteAnswer> => {
       const statuses = await notifications.webhookStatus()
       return ok({
         items: notifications.webhookTerms.map(({ name, url, types, secrets }, i) => {
@@ -114,7 +114,7 @@ export const notificationRoutes: readonly Route[] = [
     params: webhookParams,
     answers: { 200: 'Whether it is paused' },
     problems: ['not-found'],
-    work: async ({ params }, { notifications }) => {
+    work: async ({ params }: RouteRequest, { notifications }: RouteServices): Promise<RouteAnswer> => {
       const { name } = known(params, notifications)
       await notifications.pause(name, word === 'pause')
       return ok({ name, paused: word === 'pause' })
@@ -128,7 +128,7 @@ export const notificationRoutes: readonly Route[] = [
     params: webhookParams,
     answers: { 200: '`status`: delivered or failed; `code` of the answer; `why` it failed' },
     problems: ['not-found'],
-    work: async ({ params }, { notifications }) => {
+    work: async ({ params }: RouteRequest, { notifications }: RouteServices): Promise<RouteAnswer> => {
       const webhook = known(params, notifications)
       const result = await notifications.ping(webhook)
       const why = result.status === 'failed' ? { why: result.why } : {}
@@ -143,7 +143,7 @@ export const notificationRoutes: readonly Route[] = [
     query: object([], { ...pagingQuery, webhook: webhookName, account: accountId }),
     answers: { 200: '`items` and `next`' },
     problems: [],
-    work: async ({ query }, { notifications }) => {
+    work: async ({ query }: RouteRequest, { notifications }: RouteServices): Promise<RouteAnswer> => {
       const { limit, after } = readPaging(query, 1)
       const filter = { webhook: query['webhook'], account: query['account'] }
       const { items, more } = await notifications.dead(filter, after?.[0], limit)
@@ -163,7 +163,7 @@ export const notificationRoutes: readonly Route[] = [
     }),
     answers: { 200: 'How many are delivered again' },
     problems: [],
-    work: async ({ body }, { notifications }) => {
+    work: async ({ body }: RouteRequest, { notifications }: RouteServices): Promise<RouteAnswer> => {
       const { all = false, ...filter } = body as {
         readonly ids?: readonly string[]
         readonly webhook?: string
