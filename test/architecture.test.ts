@@ -25,7 +25,7 @@ const arrows: Readonly<Record<string, Arrows>> = {
   notification: { imports: ['balance', 'clock', 'units'], types: ['config'] },
   publishing: { imports: ['balance', 'rating', 'clock', 'config', 'units'], types: ['inquiry'] },
   report: { imports: ['balance', 'ledger', 'clock', 'units'], types: ['config'] },
-  privacy: { imports: ['balance', 'clock', 'units'], types: ['config', 'ledger'] },
+  privacy: { imports: [] },
   diameter: { imports: ['clock', 'units'], types: ['config'] },
   rating: { imports: ['config', 'currency', 'units'] },
   balance: { imports: ['clock', 'units'], types: ['config'] },

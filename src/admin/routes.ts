@@ -20,6 +20,7 @@ import {
 import { checkIfMatch, etagOf, stateOfAccount, stateOfCatalog } from './etag.js'
 import { careRoutes } from './care-routes.js'
 import { catalogRoutes } from './catalog-routes.js'
+import { exportRoutes } from './export.js'
 import { importRows, readIdentity, ruleOf, type ImportReport } from './import.js'
 import { jobRoutes } from './job-routes.js'
 import { notificationRoutes } from './notification-routes.js'
@@ -270,6 +271,12 @@ export const routes: readonly Route[] = [
     summary:
       'Import subscribers from CSV (account,msisdn,imsi,offer,balance,currency) or JSON lines. Safe to run again.',
     stream: [...csvTypes, ...jsonLinesTypes],
+    query: object([], {
+      allOrNothing: { type: 'string', enum: ['true', 'false'], description: 'true: one bad row, and none is applied' },
+      fromLine: text('Go on with this line of a file whose rows before it were applied', {
+        pattern: '^[1-9]\\d{0,8}$',
+      }),
+    }),
     answers: { 200: 'The report: every refused row with its line' },
     problems: ['too-large', 'unsupported-media-type'],
     work: runImport,
@@ -288,6 +295,7 @@ export const routes: readonly Route[] = [
   ...sessionCommandRoutes,
   ...subscriberRoutes,
   ...listRoutes,
+  ...exportRoutes,
   ...clockRoutes,
   ...lifeRoutes,
   ...ratingRoutes,
@@ -450,7 +458,7 @@ async function releaseSession({ body, actor }: RouteRequest, { accounts }: Route
   }
 }
 
-async function runImport({ body, contentType }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
+async function runImport({ body, contentType, query }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const chunks = limited(body as Readable)
   const { accounts, newBuckets, clock, isUnavailable } = services
   const view = services.catalog()
@@ -466,6 +474,7 @@ async function runImport({ body, contentType }: RouteRequest, services: RouteSer
       now: () => clock.now(),
       isUnavailable,
     },
+    { allOrNothing: query['allOrNothing'] === 'true', fromLine: Number(query['fromLine'] ?? 0) },
   )
   return ok(report)
 }

@@ -232,6 +232,14 @@ export class Store {
     return { refusals, warnings }
   }
 
+  /**
+   * Has the store write its append-only file anew, so that what was deleted is no longer in it. Where the store does not let us, that is
+   * its operator's to do.
+   */
+  async rewriteFile(): Promise<void> {
+    await this.redis.bgrewriteaof().catch(() => undefined)
+  }
+
   /** Whether the store still is the one that was checked, and keeps what it promised then. */
   async state(deadline: number): Promise<{ readonly emptied: boolean; readonly refusals: readonly string[] }> {
     const settings = await this.call('config', deadline, redis => configGet(redis))

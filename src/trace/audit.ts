@@ -1,6 +1,7 @@
 /**
  * Who traced whom, and why: a line of JSON for the start and one for the end of each trace, in a file that is only appended to and
- * is on the disk before the first message is shown. It names the subscriber, so that it can be asked whose data was looked at.
+ * is on the disk before the first message is shown. It names the subscriber's identities by their pseudonyms, so that it can be asked whose data
+ * was looked at.
  */
 import { closeSync, fsyncSync, openSync, writeSync } from 'node:fs'
 
@@ -10,7 +11,8 @@ export interface TraceStarted {
   readonly id: string
   readonly actor: string
   readonly reason: string
-  readonly subscriber?: string | undefined
+  /** Pseudonyms of his identities. */
+  readonly subscribers?: readonly string[] | undefined
   readonly peer?: string | undefined
   readonly session?: string | undefined
   readonly count: number

@@ -56,12 +56,14 @@ export class TraceService {
       readonly log: Logger
       /** How the log shows an identity. */
       readonly mask: (identity: string) => string
+      /** What stands for an identity in the record. */
+      readonly pseudonym: (identity: string) => string
       readonly clock: Clock
     },
   ) {}
 
   start(request: TraceRequest, reader: TraceReader): TraceOutcome {
-    const { tracing, log, mask } = this.parts
+    const { tracing, log, mask, pseudonym } = this.parts
     const { actor, reason, subscriber, identities, sessions, peer, session, count, seconds } = request
     const wanted = { ...(subscriber !== undefined && { subscriber: identities }), peer, session }
     let id = ''
@@ -79,7 +81,10 @@ export class TraceService {
     const trace = tracing.start({ wanted, sessions, count, seconds }, audited)
     if (!trace) return { status: 'too_many' }
     id = trace.id
-    const what = { id, actor, reason, subscriber, peer, session, count, seconds }
+    // Who was looked at can be asked for by pseudonym, and is forgotten when he is.
+    const subscribers =
+      subscriber === undefined ? undefined : (identities.length > 0 ? identities : [subscriber]).map(pseudonym)
+    const what = { id, actor, reason, subscribers, peer, session, count, seconds }
     const why = this.record({ event: 'started', at: this.now(), ...what })
     if (why !== undefined) {
       trace.stop('stopped')

@@ -23,6 +23,7 @@ import {
   endedKey,
   idempotencyKey,
   journalKey,
+  paymentKey,
   onceKey,
   referenceKey,
   refundedKey,
@@ -59,6 +60,7 @@ const keys = {
   once: onceKey(3, 'recharge:test:1'),
   census: censusKey(3),
   documents: apiKeysKey,
+  payment: paymentKey(3, 'p1'),
   refunded: refundedKey(3, 'debit'),
   answer: idempotencyKey('care', 'k-1'),
   feed: feedKey,
@@ -295,6 +297,17 @@ const cases: readonly Case[] = [
     call: { script: 'publish-catalog', keys: ['publications'], args: ['', 'p1', '{"number":1}', 'texts', '50'] },
     answers: [/^done$/, /^done$/],
     key: 'the id of the publication',
+  },
+  {
+    name: 'put-payment',
+    before: [],
+    call: {
+      script: 'put-payment',
+      keys: ['payment', 'due'],
+      args: ['', '{"id":"p1"}', 'payment alice p1', '1000', '86400000'],
+    },
+    answers: [/^done$/, /^done$/],
+    key: 'the text itself',
   },
   ...lifeCases,
   {

@@ -18,6 +18,7 @@ import { RedisKeptAnswers } from '../../src/balance/idempotency.js'
 import type { NewBucket } from '../../src/balance/types.js'
 import { systemClock } from '../../src/clock.js'
 import { joinMoney } from '../../src/recharge/money.js'
+import { openPayments } from '../../src/recharge/open-payments.js'
 import { localInstant } from '../../src/rating/calendar.js'
 import type { Catalog } from '../../src/rating/catalog.js'
 import { eventSchema, eventTypeNames, rowOf } from '../../src/notification/event-types.js'
@@ -150,9 +151,21 @@ export async function startAdmin(
     ...{ store: store.store, partitions, clock: systemClock, accounts: store.accounts },
     catalog: () => changes.tariff?.() ?? catalog,
   })
+  const paying = openPayments({
+    config: {
+      providers: [{ name: 'test', kind: 'test', currencies: undefined, methods: undefined }],
+      patienceMs: 3_600_000,
+    },
+    ...{ store: store.store, partitions, accounts: store.accounts, money, timezone: () => catalog.timezone },
+    ...{ clock: systemClock, now: () => Date.now(), hint: () => undefined, metrics: { payment: () => undefined } },
+  })
   const vouchers = openVouchers(store.store, systemClock, { catalog: () => catalog })
   const services: AdminServices = {
     accounts: store.accounts,
+    payments: paying.payments,
+    automaticRecharges: paying.automatic,
+    pseudonym: identity => `p-${identity.length}`,
+    forgetOld: () => Promise.resolve(),
     voucherBatches: vouchers.batches,
     voucherRedemption: vouchers.redemption,
     recharges: money.recharges,
