@@ -39,7 +39,7 @@ t.test('a mistake is told with what to write instead', t => {
   ] as const) {
     const outcome = read(text)
     t.match(
-      'faults' in outcome ? outcome.faults.map(fault => `${fault.message}`).join('\n') : 'accepted',
+      'faults' in outcome ? outcome.faults.map(fault => fault.message).join('\n') : 'accepted',
       message,
       text,
     )
