@@ -4,7 +4,7 @@
  */
 import type { Command } from 'commander'
 import type { LedgerRow, Missing, TimelineRow } from '../inquiry/account-history.js'
-import type { AccountView, BucketView, SessionView } from '../admin/views.js'
+import type { AccountView, BucketView, SessionView, SubscriptionView } from '../admin/views.js'
 import { formatAmount, unitTypes, type UnitType } from '../units.js'
 import type { Ctl, Options } from './command.js'
 import { table } from './text.js'
@@ -158,7 +158,7 @@ export function careText(view: CareView, now: Date): string {
     ...identitiesText(view),
     row('status', [account.status, ...lifeText(account, now)].join(', ')),
     row('money', [money(account.money), `free ${account.free}`, `held ${account.held}`, `debt ${account.debt}`, ...(account.creditLimit === '0.00' ? [] : [`credit limit ${account.creditLimit}`])].join(', ')),
-    ...several('offer', account.subscriptions.filter(({ subscriber }) => isOf(subscriber, view)).map(each => subscriptionText(each, now))),
+    ...several('offer', account.subscriptions.filter(({ subscriber }) => isOf(subscriber, view)).map(each => subscriptionText(each, currency, now))),
     ...several('bucket', account.buckets.map(bucket => bucketText(bucket, currency, now))),
     ...several('limit', account.counters.filter(({ limit, subscriber }) => limit !== null && isOf(subscriber, view)).map(({ name, unit, value, limit }) => `${name}: ${amountText(unit, value, currency)} of ${amountText(unit, limit!, currency)}`)),
     ...(sessions.length === 0 ? [row('session', 'none is open')] : several('session', sessions.map(session => sessionText(session, account, now)))),
@@ -222,17 +222,19 @@ function lifeText({ life, status }: AccountView, now: Date): string[] {
   return [...phase, ...dates]
 }
 
-type SubscriptionView = AccountView['subscriptions'][number]
-
-function subscriptionText({ offer, since, ...more }: SubscriptionView, now: Date): string {
-  const found = more as Readonly<Record<string, unknown>>
-  const told = Object.entries(found).flatMap(([name, value]) => {
-    if (name === 'id' || name === 'subscriber' || value === null || value === undefined) return []
-    if (typeof value === 'string') return [`${wordsOf(name)} ${isTime(value) ? when(value, now) : value}`]
-    return []
-  })
-  return [`${offer} since ${localTime(since).slice(0, 10)}`, ...told].join(', ')
-}
+function subscriptionText(subscription: SubscriptionView, currency: string, now: Date): string {
+  const { offer, since, state, served, until, due, needs, tries, graceUntil, next } = subscription
+  const at = (iso: string | null): string => (iso === null ? '' : when(iso, now))
+  const ahead =
+    state === 'ending' ? [`ends ${at(until)}`] : state === 'active' && due !== null ? [`renews ${at(due)}`] : []
+  return [
+    `${offer} since ${localTime(since).slice(0, 10)}`,
+    ...ahead,
+    ...(next === null ? [] : [`then ${next}`]),
+    ...(state === 'grace' ? [`its renewal failed ${tries} times, needs ${needs ?? '?'} ${currency}, until ${at(graceUntil)}`] : []),
+    ...(served ? [] : ['its rules do not hold until it is paid']),
+  ].join(', ')
+} // prettier-ignore
 
 function bucketText(bucket: BucketView, currency: string, now: Date): string {
   const { name, unit, amount, held, from, until, lifeSeconds } = bucket
@@ -252,8 +254,8 @@ function sessionText(session: SessionView, { currency }: AccountView, now: Date)
   return [`since ${when(session.opened, now)}`, ...used, `${session.charged} ${currency} charged`, session.originHost].join(', ')
 } // prettier-ignore
 
-function lastText(last: TimelineRow | null, { looked }: CareView, now: Date): string {
-  if (!last) return `not in the last ${looked} entries`
+function lastText(last: TimelineRow | null, { looked, account }: CareView, now: Date): string {
+  if (!last) return looked >= account.sequence ? 'never' : `not in the last ${looked} entries`
   return `${when(last.at, now)}: ${last.what}`
 }
 
