@@ -38,11 +38,7 @@ t.test('a mistake is told with what to write instead', t => {
     ['autoCreate: { a: { msisdn: [49*], offers: [payg], currency: USD } }', /no exchange rate for USD/],
   ] as const) {
     const outcome = read(text)
-    t.match(
-      'faults' in outcome ? outcome.faults.map(fault => fault.message).join('\n') : 'accepted',
-      message,
-      text,
-    )
+    t.match('faults' in outcome ? outcome.faults.map(fault => fault.message).join('\n') : 'accepted', message, text)
   }
   t.end()
 })
