@@ -106,11 +106,7 @@ void t.test('what one account has differently, in words', async t => {
   await store.store.redis.hset(account, 'counter:month-data.0', 'value 995000000 held 10000000 period 1796079600000')
   await store.store.redis.hset(account, 'counter:roaming.1', 'value 1250000 held 0 period 1796079600000')
   const steps: readonly [args: readonly string[], status: number, output: RegExp][] = [
-    [
-      ['subscribe', 'anna', 'bundle-5gb'],
-      0,
-      /^offer bundle-5gb is subscription 1\n\n.*data-5gb +5 GB/s,
-    ],
+    [['subscribe', 'anna', 'bundle-5gb'], 0, /^offer bundle-5gb is subscription 1\n\n.*data-5gb +5 GB/s],
     [['subscribe', 'anna', 'payg', '--reference', 'r', '--subscriber', '1'], 0, /offers +bundle-5gb, payg \(1\)/],
     [['set', 'anna', 'city=', 'tier=gold'], 0, /attributes +segment=vip, tier=gold\n/],
     [['set', 'anna', 'age=17', '--subscriber', '1'], 0, /1 +msisdn 491701000001 +age=17\n/],
