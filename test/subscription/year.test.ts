@@ -118,6 +118,7 @@ t.test('random lives: what a model of one subscription says is what the account 
         let from = scene.clock.now()
         let grace: number | undefined
         let lives = true
+        const alive = (): boolean => lives // settle() may end it
         // What is due by now: renewals of their own periods while the money lasts; then four days of grace from the first failure on.
         const settle = (): void => {
           const now = scene.clock.now()
@@ -149,7 +150,7 @@ t.test('random lives: what a model of one subscription says is what the account 
           if (each.do === 'cancel' && lives) {
             await scene.to(scene.clock.now())
             settle()
-            if (!lives) continue
+            if (!alive()) continue
             const now = scene.clock.now()
             const terms = { when: 'now', buckets: 'keep', reference: `c-${++references}`, actor: 'test' } as const
             await scene.subscriptions.cancel(id, '1', terms)
