@@ -18,7 +18,7 @@ import { statesPrefix, type AccountState } from './states.js'
 export interface RebuildOptions {
   readonly ledgers: readonly string[]
   readonly states: readonly string[]
-  /** By account and number of the subscriber: words like `msisdn:491701000001`. */
+  /** By account and number of the subscriber (or `row n` of the account): words like `msisdn:491701000001`. */
   readonly identities: ReadonlyMap<string, ReadonlyMap<string, readonly string[]>>
   readonly accounts: (accounts: readonly RestoredAccount[]) => Promise<void>
   readonly references: (references: readonly UsedReference[]) => Promise<void>
@@ -201,11 +201,15 @@ class Rebuild {
   /** Puts identities where only numbers were kept. A number without any is one that has left. */
   private named(account: string, subscribers: string): string {
     const known = this.options.identities.get(account)
-    return subscribers
-      .split(';')
+    const all = subscribers.split(';')
+    const living = all.filter(each => !each.includes(' '))
+    const rows = [...(known ?? [])].filter(([number]) => number.startsWith('row ')).map(([, words]) => words)
+    const inOrder = (number: string): readonly string[] =>
+      rows.length === living.length ? (rows[living.indexOf(number)] ?? []) : []
+    return all
       .map(each => {
         const [number, ...rest] = each.split(' ')
-        const identities = known?.get(number!) ?? []
+        const identities = known?.get(number!) ?? inOrder(each)
         if (identities.length === 0 && rest.length === 0) {
           this.nameless++
           rest.push('removed')
@@ -327,7 +331,8 @@ function referenceOf(entry: Entry): UsedReference | undefined {
 }
 
 /**
- * Identities from JSON lines, as `GET /v1/export` gives them: an account, the number of the subscriber (1 when absent), and msisdn, imsi or nai.
+ * Identities from JSON lines, as `GET /v1/export?format=jsonl` gives them: an account, and msisdn, imsi or nai. Rows without the number of the
+ * subscriber are those of its subscribers in the order of their numbers, if there are as many.
  *
  * @throws Error that says which line is wrong
  */
@@ -344,7 +349,9 @@ export async function readIdentities(path: string): Promise<Map<string, Map<stri
         throw new Error(`${path}:${number}: this is no JSON object with an account; use the JSON lines of the export`)
       const of = found.get(account) ?? new Map<string, string[]>()
       found.set(account, of)
-      const subscriber = String((row['subscriber'] as string | number | undefined) ?? '1')
+      // Without a number: `row 1`, `row 2`, in their order.
+      const given = row['subscriber'] as string | number | undefined
+      const subscriber = given === undefined ? `row ${of.size + 1}` : String(given)
       const words = (['msisdn', 'imsi', 'nai'] as const).flatMap(type =>
         typeof row[type] === 'string' && row[type] !== '' ? [`${type}:${row[type]}`] : [],
       )

@@ -124,7 +124,9 @@ async function play(t: Test, plan: readonly Operation[]): Promise<Lost> {
   await writer.stop()
   await stateWriter.stop()
   const identities = join(aFolder(t), 'identities.jsonl')
-  const rows = names.map(name => JSON.stringify({ account: name, subscriber: 1, nai: `${name}@test`, offers: ['x'] }))
+  const rows = names.map(name =>
+    JSON.stringify({ account: name, ...(name !== 'a' && { subscriber: 1 }), nai: `${name}@test`, offers: ['x'] }),
+  )
   writeFileSync(identities, `${rows.join('\n')}\n`)
   const before = new Map<string, Lines>()
   for (const name of names) before.set(name, await linesOf(store, name))
