@@ -16,9 +16,11 @@ import type { AccountView, BucketView, CounterView, OptInView, OverrideView, Ses
 import type { Config } from './config/config.js'
 import { loadConfig } from './config/load.js'
 import { formatFault } from './config/yaml.js'
+import { addPersonCommands } from './ctl/person.js'
 import { addPaymentCommands } from './ctl/payments.js'
 import { addAccessCommands } from './ctl/access.js'
 import { addCareCommands } from './ctl/care.js'
+import { addBulkCommands } from './ctl/bulk.js'
 import { addCatalogCommands } from './ctl/catalog.js'
 import { addClockCommands } from './ctl/clock.js'
 import { addCompletionCommand } from './ctl/completion.js'
@@ -192,6 +194,8 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
     'Import subscribers from CSV or JSON lines; - reads standard input. Safe to run again.',
   )
     .addOption(new Option('--format <name>', 'format; told by the file’s name when absent').choices(['csv', 'jsonl']))
+    .option('--all-or-nothing', 'one bad row, and none is applied')
+    .option('--from-line <number>', 'go on with this line; the rows before it were applied')
     .action(importFile)
   const catalog = program.command('catalog').description('The catalog.').exitOverride()
   command(catalog, 'show', 'Version and offers of the catalog in use.').action(showCatalog)
@@ -209,12 +213,14 @@ Kinds:  price <rate> 0.008        limit <counter> 5GB, 20.00 or none
   addVoucherCommands(program, ctl)
   addGatewayCommands(program, ctl)
   addSessionCommands(sessions, ctl)
+  addBulkCommands(program, ctl)
   addSubscriberCommands(program, ctl, accountText)
   addClockCommands(program, ctl)
   addLifeCommands(program, ctl)
   addNotificationCommands(program, ctl)
   addAccessCommands(program, ctl)
   addPaymentCommands(program, ctl)
+  addPersonCommands(program, ctl)
   addSubscriptionCommands(program, ctl, accountText)
   addJobCommands(program, ctl)
   command(program, 'audit', 'Prove every balance from the ledger.')
@@ -381,18 +387,31 @@ async function release(sessionId: string, options: Options): Promise<void> {
   put(options, answer, () => 'released')
 }
 
-async function importFile(file: string, options: Options & { readonly format?: 'csv' | 'jsonl' }): Promise<void> {
+interface ImportOptions extends Options {
+  readonly format?: 'csv' | 'jsonl'
+  readonly allOrNothing?: boolean
+  readonly fromLine?: string
+}
+
+async function importFile(file: string, options: ImportOptions): Promise<void> {
   if (file !== '-' && !existsSync(file)) throw new Usage(`there is no file ${file}`)
   const jsonLines =
     options.format === undefined ? /^\.(jsonl|ndjson|json)$/i.test(extname(file)) : options.format === 'jsonl'
   const stream = file === '-' ? process.stdin : createReadStream(file)
-  const report = await call<ImportReport>(options, 'POST', '/v1/import', Readable.toWeb(stream), {
+  const { allOrNothing, fromLine } = options
+  const query = new URLSearchParams({
+    ...(allOrNothing && { allOrNothing: 'true' }),
+    ...(fromLine !== undefined && { fromLine }),
+  })
+  const report = await call<ImportReport>(options, 'POST', `/v1/import?${query.toString()}`, Readable.toWeb(stream), {
     type: jsonLines ? 'application/x-ndjson' : 'text/csv',
   })
   put(options, report, () => {
     const lines = report.errors.map(({ line, reason }) => `line ${line}: ${reason}`)
     if (report.stopped) lines.push(`stopped at line ${report.stopped.line}: ${report.stopped.reason}`)
-    const { rows, created, existing, refused } = report
+    const { rows, created, existing, refused, applied } = report
+    if (!applied) lines.push('nothing was applied: put these rows right and import the file again')
+    else if (report.stopped) lines.push(`go on with --from-line ${report.stopped.line}`)
     return [...lines, `${rows} rows: ${created} created, ${existing} there already, ${refused} refused`].join('\n')
   })
   if (report.refused > 0 || report.stopped) process.exitCode = 1
