@@ -157,8 +157,10 @@ void t.test('buckets of every kind, in words', async t => {
   ]
   const { url } = await startAdmin(t, { newBuckets: () => buckets })
   const environment = { OCS_URL: url, OCS_TOKEN: token }
-  await run(environment, 'create', 'account', 'anna', '--msisdn', '491701000001')
-  const { stdout } = await run(environment, 'subscribe', 'anna', 'payg')
+  const { stdout } = await run(
+    environment,
+    ...['create', 'account', 'anna', '--msisdn', '491701000001', '--offer', 'payg'],
+  )
   t.match(stdout, /first-use +3 GB +0 B +2098-01-01T00:00:00\.000Z +7 d from first use +5 +payg +paid; blocker\n/)
   t.match(stdout, /rolling +3 GB +0 B +no end +5 +payg +warns at 600 MB; rolls over 100 MB to 2 GB for 30 d\n/)
   t.match(stdout, /bonus +2\.50 EUR +0\.00 EUR +no end/)
