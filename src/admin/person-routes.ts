@@ -53,10 +53,7 @@ export const personRoutes: readonly Route[] = [
     params,
     answers: { 200: 'The pseudonym' },
     problems: [],
-    work: ({ params: of }, { pseudonym }) => {
-      const { value } = identityOf(of)
-      return ok({ pseudonym: pseudonym(value) })
-    },
+    work: showPseudonym,
   },
 ]
 
@@ -64,6 +61,10 @@ function identityOf({ type, value }: RouteRequest['params']): Identity {
   const identity = readIdentity(type as IdentityType, value!)
   if (!identity) throw new Problem('invalid-request', `${type!} is not ${ruleOf(type as IdentityType)}`)
   return identity
+}
+
+function showPseudonym({ params: of }: RouteRequest, { pseudonym }: RouteServices): RouteAnswer {
+  return ok({ pseudonym: pseudonym(identityOf(of).value) })
 }
 
 async function found(

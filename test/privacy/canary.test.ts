@@ -35,7 +35,7 @@ async function dump(redis: Redis): Promise<string> {
       type === 'hash'
         ? await redis.hgetall(key)
         : type === 'zset'
-          ? await redis.zrange(key, 0, -1)
+          ? await redis.zrange(key, '0', '-1')
           : type === 'stream'
             ? await redis.xrange(key, '-', '+')
             : type === 'set'
@@ -94,7 +94,7 @@ t.test('identities stand in the store alone, and after an erasure nowhere', { ti
       ],
       services: [{ ratingGroup: 10, requested: {}, ...more }],
     })
-    return answer.resultCode!
+    return answer.resultCode
   }
   const session = gateway.nextSessionId()
   t.equal(await ask(session, 'initial', 0, anna.msisdn), 2001)
