@@ -121,7 +121,7 @@ export class DueLists {
           for (const partition of some) {
             const key = dueKey(partition)
             if (after?.partition === partition && place !== null)
-              pipeline.zrange(key, place + 1, place + ofOnePartition, 'WITHSCORES')
+              pipeline.zrange(key, String(place + 1), String(place + ofOnePartition), 'WITHSCORES')
             else {
               const past = after && partition < after.partition ? '(' : ''
               const from = after ? past + String(after.at) : '-inf'
