@@ -185,7 +185,7 @@ function addRoute(app: FastifyInstance, route: Route, services: RouteServices): 
       const place = { url: request.url, key: route.idempotent ? readIdempotencyKey(request.headers) : '' }
       const answer = await recorded(route, asked, request.ip, services, () => workOf(route, asked, place, services))
       if (answer.headers) reply.headers(answer.headers)
-      if (route.answerType) reply.type(route.answerType)
+      if (route.answerType && !reply.hasHeader('content-type')) reply.type(route.answerType)
       return reply.status(answer.status).send(answer.body)
     },
   })

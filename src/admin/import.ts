@@ -15,6 +15,8 @@ export interface ImportReport {
   /** Rows of which all was there already. */
   readonly existing: number
   readonly refused: number
+  /** False: all or nothing was asked for, a row is bad, and none was applied. */
+  readonly applied: boolean
   /** Every refused row, up to 100,000 of them. */
   readonly errors: readonly { readonly line: number; readonly reason: string }[]
   /** The file was not read to its end: why, and at which line. Rows before it are done; import it again. */
@@ -34,6 +36,16 @@ export interface ImportServices {
   readonly isUnavailable: (error: unknown) => boolean
 }
 
+export interface ImportOptions {
+  /** All rows are looked at first, and none is applied when one is bad. */
+  readonly allOrNothing?: boolean
+  /** Rows of lines before this one were applied by an earlier run: they are only counted. */
+  readonly fromLine?: number
+}
+
+/** All of them are kept in memory to be applied together. */
+export const mostRowsAtOnce = 200_000
+
 /** Rows in work at a time: what keeps the store busy without flooding it. */
 const inFlight = 64
 const mostErrors = 100_000
@@ -47,8 +59,12 @@ interface Wanted {
   readonly opening: Micros
 }
 
-export async function importRows(rows: AsyncIterable<Row>, services: ImportServices): Promise<ImportReport> {
-  const run = new ImportRun(services)
+export async function importRows(
+  rows: AsyncIterable<Row>,
+  services: ImportServices,
+  options: ImportOptions = {},
+): Promise<ImportReport> {
+  const run = new ImportRun(services, options)
   let stopped: ImportReport['stopped']
   try {
     for await (const row of rows) {
@@ -61,9 +77,14 @@ export async function importRows(rows: AsyncIterable<Row>, services: ImportServi
   }
   await run.finish()
   stopped = run.stopped ?? stopped
+  const applied = !options.allOrNothing || (run.refused === 0 && stopped === undefined)
+  if (options.allOrNothing && applied) {
+    await run.apply()
+    stopped = run.stopped
+  }
   const errors = run.errors.sort((a, b) => a.line - b.line)
   const { rowCount, created, existing, refused } = run
-  return { rows: rowCount, created, existing, refused, errors, ...(stopped && { stopped }) }
+  return { rows: rowCount, created, existing, refused, applied, errors, ...(stopped && { stopped }) }
 }
 
 class ImportRun {
@@ -80,7 +101,15 @@ class ImportRun {
   private readonly working = new Map<string, Promise<void>>()
   private readonly tasks = new Set<Promise<void>>()
 
-  constructor(private readonly services: ImportServices) {}
+  /** Of this file, to be told apart before any is applied. */
+  private readonly owners = new Map<string, { readonly account: string; readonly line: number }>()
+  private readonly currencies = new Map<string, string>()
+  private readonly judged: Wanted[] = []
+
+  constructor(
+    private readonly services: ImportServices,
+    private readonly options: ImportOptions,
+  ) {}
 
   /** Returns when there is room for the next one. */
   async take(row: Row): Promise<void> {
@@ -90,13 +119,35 @@ class ImportRun {
       this.refuse(row.line, wanted)
       return
     }
+    if (row.line < (this.options.fromLine ?? 0)) {
+      this.existing++
+      return
+    }
+    if (this.options.allOrNothing && this.judged.length >= mostRowsAtOnce)
+      throw new UnreadableFile(row.line, `all or nothing takes at most ${mostRowsAtOnce} rows: split the file`)
+    const contradiction = this.options.allOrNothing ? this.contradiction(wanted) : undefined
+    if (contradiction !== undefined) {
+      this.refuse(row.line, contradiction)
+      return
+    }
+    await this.start(wanted, () => (this.options.allOrNothing ? this.judge(wanted) : this.create(wanted)))
+  }
+
+  /** Applies what was judged, after all of it was found good. */
+  async apply(): Promise<void> {
+    for (const wanted of this.judged.sort((a, b) => a.line - b.line)) {
+      if (this.ended) break
+      await this.start(wanted, () => this.create(wanted))
+    }
+    await this.finish()
+  }
+
+  private async start(wanted: Wanted, work: () => Promise<void>): Promise<void> {
     const before = this.working.get(wanted.account)
-    const task: Promise<void> = (before ?? Promise.resolve())
-      .then(() => this.create(wanted))
-      .finally(() => {
-        this.tasks.delete(task)
-        if (this.working.get(wanted.account) === task) this.working.delete(wanted.account)
-      })
+    const task: Promise<void> = (before ?? Promise.resolve()).then(work).finally(() => {
+      this.tasks.delete(task)
+      if (this.working.get(wanted.account) === task) this.working.delete(wanted.account)
+    })
     this.working.set(wanted.account, task)
     this.tasks.add(task)
     if (this.tasks.size >= inFlight) await Promise.race(this.tasks)
@@ -110,6 +161,49 @@ class ImportRun {
 
   get ended(): boolean {
     return this.stopped !== undefined || this.failure !== undefined
+  }
+
+  /** What earlier rows of the file say otherwise; undefined: nothing. */
+  private contradiction({ line, account, identities, currency }: Wanted): string | undefined {
+    const other = this.currencies.get(account) ?? currency
+    if (other !== currency) return `account ${account} has currency ${other} in an earlier line`
+    this.currencies.set(account, currency)
+    for (const { type, value } of identities) {
+      const earlier = this.owners.get(`${type} ${value}`)
+      if (earlier && earlier.account !== account)
+        return `${type} ${value} belongs to account ${earlier.account} in line ${earlier.line}`
+      this.owners.set(`${type} ${value}`, { account, line })
+    }
+    return undefined
+  }
+
+  /** What create() would refuse, with nothing changed. */
+  private async judge(wanted: Wanted): Promise<void> {
+    if (this.ended) return
+    const { line, account, identities, currency, offer } = wanted
+    const { accounts, newBuckets, now } = this.services
+    try {
+      const buckets = offer === '' ? [] : (newBuckets(offer, now(), currency) ?? [])
+      if ('refused' in buckets) {
+        this.refuse(line, `offer ${offer} grants money: ${buckets.refused}`)
+        return
+      }
+      const known = await accounts.show(account)
+      if (known && known.currency !== currency) {
+        this.refuse(line, `account ${account} exists with currency ${known.currency}`)
+        return
+      }
+      for (const identity of identities) {
+        const owner = (await accounts.find(identity))?.account.id ?? account
+        if (owner !== account) {
+          this.refuse(line, `${identity.type} ${identity.value} belongs to account ${owner}`)
+          return
+        }
+      }
+      this.judged.push(wanted)
+    } catch (error) {
+      this.failed(line, error)
+    }
   }
 
   private async create({ line, account, identities, offer, currency, opening }: Wanted): Promise<void> {
@@ -142,11 +236,15 @@ class ImportRun {
           this.refuse(line, `account ${account} exists with currency ${outcome.currency}`)
       }
     } catch (error) {
-      // Kept for finish(): this promise is not awaited where it begins.
-      if (!this.services.isUnavailable(error)) this.failure ??= { error }
-      else if (this.stopped === undefined || line < this.stopped.line) {
-        this.stopped = { line, reason: 'the store does not answer' }
-      }
+      this.failed(line, error)
+    }
+  }
+
+  /** Kept for finish(): work is not awaited where it begins. */
+  private failed(line: number, error: unknown): void {
+    if (!this.services.isUnavailable(error)) this.failure ??= { error }
+    else if (this.stopped === undefined || line < this.stopped.line) {
+      this.stopped = { line, reason: 'the store does not answer' }
     }
   }
 
