@@ -34,7 +34,10 @@ t.test('the audit tells a reference that the store forgot and took again', async
   const folder = join(aFolder(t), 'ledger')
   mkdirSync(folder)
   const lines = [recharge('alice', 1, 'r1'), recharge('alice', 2, 'r2'), recharge('alice', 3, 'r1')]
-  writeFileSync(join(folder, 'ledger-20260101T000000000Z-a.jsonl'), lines.map(line => `${JSON.stringify(line)}\n`).join(''))
+  writeFileSync(
+    join(folder, 'ledger-20260101T000000000Z-a.jsonl'),
+    lines.map(line => `${JSON.stringify(line)}\n`).join(''),
+  )
   const { problems } = await anAudit(store, folder)
   const told = problems.filter(({ what }) => what.includes('credited before'))
   t.match(told, [{ account: 'alice', what: /entry 3: the recharge portal r1/, where: /:3$/ }])

@@ -95,7 +95,10 @@ t.test('published at one daemon, used by all, also by one that starts later with
 
   const three = await OcsdProcess.start(t, folders[2])
   t.equal(await versionOf(three), second, 'a daemon with an older folder')
-  t.match(three.stderr + three.stdout, /the catalog's folder differs from what is in use: it holds .* published as number 2 by ines/)
+  t.match(
+    three.stderr + three.stdout,
+    /the catalog's folder differs from what is in use: it holds .* published as number 2 by ines/,
+  )
   const still = await three.api('POST', '/v1/catalog/reload')
   t.match(
     still.body,
