@@ -1,7 +1,7 @@
 import tseslint from 'typescript-eslint'
 
 export default tseslint.config(
-  { ignores: ['dist/', 'node_modules/', 'data/', '.tap/', '.tools/', '.eslint.config.mjs'] },
+  { ignores: ['dist/', 'node_modules/', 'data/', '.tap/', '.tools/', '.eslint.config.mjs', 'config/examples/'] },
   ...tseslint.configs.strictTypeChecked,
   {
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },

@@ -87,7 +87,8 @@ const examples = readdirSync('config/examples')
   .map(name => ({
     kind: 'an example catalog',
     name,
-    path: `config/examples/${name}`,
+    // One is a whole configuration.
+    path: `config/examples/${name === 'operator' ? 'operator/catalog' : name}`,
   }))
 const shipped = { kind: 'the shipped catalog', name: 'catalog', path: 'config/catalog' }
 
