@@ -983,6 +983,7 @@ function catalogView(catalog: Catalog): CatalogView {
   return {
     version: catalog.version,
     currency: catalog.currency,
+    tax: catalog.tax ?? null,
     exchanged: [...catalog.exchange.keys()],
     offers: [...catalog.offers.values()].map(({ name, rank, grants }) => ({
       name,

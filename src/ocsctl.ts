@@ -422,6 +422,9 @@ async function showCatalog(options: Options): Promise<void> {
   put(options, catalog, () =>
     [
       `catalog ${catalog.version}, prices in ${catalog.currency}` +
+        (catalog.tax
+          ? `, tax ${catalog.tax.prices}${catalog.tax.rate === undefined ? '' : ` (${catalog.tax.rate})`}`
+          : '') +
         (catalog.exchanged.length === 0 ? '' : `, by exchange rate in ${catalog.exchanged.join(', ')}`),
       table(
         ['offer', 'rank', 'buckets'],

@@ -111,6 +111,8 @@ export type RateOutcome =
 export interface CatalogView {
   readonly version: string
   readonly currency: string
+  /** What its prices say of tax; null: nothing. */
+  readonly tax?: Catalog['tax'] | null
   /** Others that accounts may have: prices are converted for them. */
   readonly exchanged: readonly string[]
   readonly offers: readonly OfferView[]

@@ -4,7 +4,7 @@
  */
 import type { ChargeState } from '../balance/balance.js'
 import { QuoteError, quotedSubscriber, type QuotedAccount, type QuotedUse, type Quotes } from '../charging/quote.js'
-import type { Catalog } from '../rating/catalog.js'
+import { taxInWords, type Catalog, type Tax } from '../rating/catalog.js'
 import { formatAmount, formatMoney, type UnitType } from '../units.js'
 import { explainEntry, type Explanation, type LedgerEntry } from './explanation.js'
 
@@ -25,6 +25,8 @@ export interface Rated {
   /** What nothing free was left for: it would become debt. */
   readonly overrun: string
   readonly currency: string
+  /** What the catalog says of tax in its prices; null: nothing. */
+  readonly tax: Tax | null
   /** What each balance paid. */
   readonly paid: readonly { readonly balance: string; readonly amount: string }[]
   /** What is left afterwards. */
@@ -64,12 +66,13 @@ export async function rate(catalog: Catalog, quotes: Quotes, subject: QuotedSubj
     cost: formatMoney(played.cost),
     overrun: formatMoney(played.overrun),
     currency,
+    tax: catalog.tax ?? null,
     paid,
     left: after.balances,
     counters: after.counters(catalog),
     explanations,
   }
-  return { ...rated, text: textOf(rated) }
+  return { ...rated, text: textOf(rated, taxInWords(catalog)) }
 }
 
 interface Balances {
@@ -128,12 +131,12 @@ function sumOf(explanations: readonly Explanation[]): { balance: string; amount:
   })
 }
 
-function textOf(rated: Omit<Rated, 'text'>): string[] {
+function textOf(rated: Omit<Rated, 'text'>, tax: string): string[] {
   const { result, service, at, amount, used, cost, overrun, currency, paid, left, counters, explanations } = rated
   const nothing = /^0 /.test(used)
   const end =
     result === 'granted' ? '' : nothing ? `refused with ${result}; ` : `${used} of it, then refused with ${result}; `
-  const lines = [`${amount} of ${service} at ${at}: ${end}costs ${cost} ${currency}`]
+  const lines = [`${amount} of ${service} at ${at}: ${end}costs ${cost} ${currency}${tax === '' ? '' : `, ${tax}`}`]
   if (overrun !== '0.00') lines.push(`${overrun} ${currency} of it would become debt`)
   if (paid.length > 0) lines.push(`paid by  ${paid.map(each => `${each.balance}: ${each.amount}`).join(', ')}`)
   lines.push(`left     ${left.map(each => `${each.balance}: ${each.amount}`).join(', ')}`)

@@ -880,12 +880,21 @@ const testFields = fields(
   { json: oneOfKeys(['offer', 'offers']) },
 )
 
+const taxFields = fields({
+  prices: must(
+    choice(['included', 'excluded']),
+    'whether the prices have the tax in them; nothing is computed from it',
+  ),
+  rate: may(text, "which tax, in words for those who read quotes, like '19 % VAT'"),
+})
+
 const catalogFields = fields({
   currency: may(currency, 'ISO 4217 code of all its money, like EUR; in one file of the catalog'),
   exchange: may(
     table(some(exchangeFields, "write one like { from: 2026-01-01, rate: '0.92' }")),
     'by currency: exchange rates, ascending by date, by which accounts in it pay the prices here. Default: no other currency',
   ),
+  tax: may(taxFields, 'what its prices say of tax, as quotes show it. Default: nothing'),
   timezone: may(timezone, 'IANA name of the clock of all local times that name none. Default: UTC'),
   lowBalance: may(list(money), "amounts of money: falling to one of them leaves an event, like ['1.00', '0.20']"),
   thresholds: may(thresholdFields, 'where what falls is told to other systems (GET /v1/events, webhooks)'),

@@ -5,11 +5,23 @@
 import type { Micros, Millis, Units, UnitType } from '../units.js'
 import type { CompiledRate, Program, Quota } from './program.js'
 
+export interface Tax {
+  readonly prices: 'included' | 'excluded'
+  /** Which, in words. */
+  readonly rate?: string | undefined
+}
+
+/** `tax included (19 % VAT)`; empty where the catalog says nothing. */
+export const taxInWords = ({ tax }: Pick<Catalog, 'tax'>): string =>
+  tax ? `tax ${tax.prices}${tax.rate === undefined ? '' : ` (${tax.rate})`}` : ''
+
 export interface Catalog {
   /** Hash of the normalised content: comments, file names and the order of tables do not change it. */
   readonly version: string
   /** ISO 4217, like EUR. */
   readonly currency: string
+  /** What its prices say of tax; undefined: nothing. Nothing is computed from it. */
+  readonly tax?: Tax | undefined
   /** By currency: what prices cost accounts in it. Ascending; one at least. Accounts in any other cannot be rated. */
   readonly exchange: ReadonlyMap<string, readonly ExchangeRate[]>
   /** IANA name: of calendars and counters that name none. */

@@ -3,6 +3,7 @@
  * calendars, zones, destinations, services (scope N3). What the two compare is what they say, not how it is written.
  */
 import { formatAmount, formatMoney } from '../units.js'
+import { taxInWords } from './catalog.js'
 import type { Calendar, Catalog, Counter, ExchangeRate, Offer, Rate, Rule, Service } from './catalog.js'
 import { formatExchangeRate } from './exchange.js'
 import { canonicalText } from './load-version.js'
@@ -212,8 +213,9 @@ function exchangeChanges(before: Catalog, after: Catalog): Change[] {
   })
 }
 
-const settingsOf = ({ currency, timezone, lowBalance, thresholds }: Catalog): Fields => ({
+const settingsOf = ({ currency, tax, timezone, lowBalance, thresholds }: Catalog): Fields => ({
   currency,
+  tax: taxInWords({ tax }) || 'not said',
   'time zone': timezone,
   thresholds:
     [...thresholds.amounts.map(formatMoney), ...thresholds.percents.map(each => `${each} %`)].join(', ') || 'none',

@@ -7,7 +7,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fault, parseYaml, readMoney, readPercent, readText, type Fault, type Value } from '../config/yaml.js'
 import type { Micros } from '../units.js'
-import type { Catalog, Counter, Service } from './catalog.js'
+import type { Catalog, Counter, Service, Tax } from './catalog.js'
 import { warningsOf } from './catalog-check.js'
 import { catalogShape, type ServiceGroup } from './catalog-shape.js'
 import { buildDestinations } from './destinations.js'
@@ -103,6 +103,7 @@ export function readCatalog(files: readonly CatalogFile[], readFile: FileReader 
   const zone = onlyOne(tops, 'timezone', 'timezone')
   draft.timezone = timezoneOf(zone?.at, zone?.is, 'UTC')
   const lowBalance = readLowBalance(onlyOne(tops, 'lowBalance', 'lowBalance')?.is ?? [])
+  const tax = onlyOne(tops, 'tax', 'tax')?.is?.is
   const thresholds = readThresholds(onlyOne(tops, 'thresholds', 'thresholds')?.is?.is.money ?? [])
   const prefixes = readPlaces(draft, tops, readFile)
   const counters = readNamed(draft, tops)
@@ -125,6 +126,7 @@ export function readCatalog(files: readonly CatalogFile[], readFile: FileReader 
     exchange,
     lowBalance,
     thresholds,
+    tax: tax && { prices: tax.prices as Tax['prices'], rate: tax.rate },
     counters,
     offers,
     recharges,
@@ -166,7 +168,7 @@ function rowsOf<K extends TableKeys>(tops: readonly Top[], section: K): RowsOf<K
 }
 
 /** What may stand in one of the files only. */
-function onlyOne<K extends 'timezone' | 'lowBalance' | 'currency' | 'thresholds' | 'recharges' | 'transfers'>(
+function onlyOne<K extends 'timezone' | 'lowBalance' | 'currency' | 'thresholds' | 'recharges' | 'tax' | 'transfers'>(
   tops: readonly Top[],
   key: K,
   what: string,
@@ -274,6 +276,7 @@ interface Parts {
   readonly exchange: Catalog['exchange']
   readonly lowBalance: readonly Micros[]
   readonly thresholds: Catalog['thresholds']
+  readonly tax: Tax | undefined
   readonly counters: ReadonlyMap<string, Counter>
   readonly offers: readonly DraftOffer[]
   readonly recharges: Catalog['recharges']
@@ -284,9 +287,21 @@ interface Parts {
 
 const contentOf = (
   draft: Draft,
-  { currency, exchange, lowBalance, thresholds, counters, offers, recharges, transfers, lifeCycles, autoCreate }: Parts,
+  {
+    currency,
+    exchange,
+    lowBalance,
+    tax,
+    thresholds,
+    counters,
+    offers,
+    recharges,
+    transfers,
+    lifeCycles,
+    autoCreate,
+  }: Parts,
 ) => ({
-  ...{ currency, exchange, lowBalance, thresholds, counters, timezone: draft.timezone, recharges, transfers },
+  ...{ currency, exchange, lowBalance, tax, thresholds, counters, timezone: draft.timezone, recharges, transfers },
   ...{ lifeCycles, autoCreate },
   services: definedOf(draft.services),
   zones: definedOf(draft.zones),

@@ -2,7 +2,6 @@
 import t from 'tap'
 import { fingerprintOf } from '../../src/admin/idempotency.js'
 import { RedisKeptAnswers } from '../../src/balance/idempotency.js'
-import type { Accounts } from '../../src/balance/types.js'
 import { startAdmin } from '../support/admin.js'
 import { startStore } from '../support/store.js'
 
@@ -54,20 +53,21 @@ void t.test('a refusal is not kept: what was wrong may be put right under the sa
 
 void t.test('a crash between the work and its answer leads to one credit and a full answer', async t => {
   let crash = true
-  const store = await startStore(t)
-  const { accounts } = store
-  const crashing: Partial<Accounts> = {
-    recharge: async request => {
-      const outcome = await accounts.recharge(request)
-      if (crash) throw new Error('killed here')
-      return outcome
+  const whole = await startAdmin(t)
+  const { recharges } = whole.services
+  const admin = await startAdmin(t, {
+    accounts: whole.services.accounts,
+    keptAnswers: whole.services.keptAnswers,
+    recharges: {
+      recharge: async request => {
+        const outcome = await recharges.recharge(request)
+        if (crash) throw new Error('killed here')
+        return outcome
+      },
+      judge: (...args) => recharges.judge(...args),
+      find: (...args) => recharges.find(...args),
     },
-  }
-  const proxy = new Proxy(accounts, {
-    get: (target, name) =>
-      crashing[name as keyof Accounts] ?? (target[name as keyof Accounts] as () => void).bind(target),
   })
-  const admin = await startAdmin(t, { accounts: proxy, keptAnswers: new RedisKeptAnswers(store.store, 60_000) })
   await admin.request('POST', '/v1/accounts', { id: 'anna', currency: 'EUR' })
   t.equal((await admin.request('POST', path, body, key('k-1'))).status, 500)
   t.equal(
