@@ -508,10 +508,10 @@ function accountText(account: AccountView): string {
     parts.push(
       table(
         ['subscriber', 'identities', 'attributes'],
-        account.subscribers.map(({ id, identities, attributes }) => [
+        account.subscribers.map(({ id, identities, attributes, blocked }) => [
           id,
           identities.map(({ type, value }) => `${type} ${value}`).join(', '),
-          attributesText(attributes),
+          [...(blocked ? ['blocked'] : []), attributesText(attributes)].join(' ').trim(),
         ]),
       ),
     )
