@@ -114,7 +114,7 @@ async function recharge(ctl: Ctl, who: string, amount: string, options: Recharge
     const { bonus, buckets } = result
     const extra = [
       ...(bonus && bonus.money !== '0.00' ? [`${bonus.money} ${currency}`] : []),
-      ...buckets.map(bucketText),
+      ...buckets.map(bucket => bucketText(bucket, currency)),
     ]
     return [
       `${result.amount} ${currency} ${done}: account ${account.id} has ${result.money} ${currency}, debt ${result.debt}`,
@@ -123,7 +123,8 @@ async function recharge(ctl: Ctl, who: string, amount: string, options: Recharge
   })
 }
 
-const bucketText = ({ id, name, unit, amount }: BucketAnswer): string => `${amount} ${unit} in bucket ${name} (${id})`
+const bucketText = ({ id, name, unit, amount }: BucketAnswer, currency: string): string =>
+  `${amount} ${unit === 'money' ? currency : unit} in bucket ${name} (${id})`
 
 async function findRecharge(ctl: Ctl, channel: string, reference: string, options: Options): Promise<void> {
   type Answer = Readonly<Record<string, unknown>> & {
@@ -141,7 +142,9 @@ async function findRecharge(ctl: Ctl, channel: string, reference: string, option
       account: String(found['account']),
       amount: `${String(found['amount'])} ${String(found['currency'])}`,
       ...(found.bonus && { bonus: `${found.bonus.rule} ${found.bonus.money}` }),
-      ...(found.buckets.length > 0 && { buckets: found.buckets.map(bucketText).join(', ') }),
+      ...(found.buckets.length > 0 && {
+        buckets: found.buckets.map(each => bucketText(each, String(found['currency']))).join(', '),
+      }),
     }),
   )
 }
@@ -204,9 +207,10 @@ async function putMoney(ctl: Ctl, options: Options, path: string, body: object):
   ctl.put(options, result, () => {
     const { account, money, currency, debt, buckets, repeated } = result
     const has = `account ${account} has ${money} ${currency}, debt ${debt}`
-    return [`${repeated ? 'done before' : 'done'}: ${has}`, ...buckets.map(each => `left: ${bucketText(each)}`)].join(
-      '\n',
-    )
+    return [
+      `${repeated ? 'done before' : 'done'}: ${has}`,
+      ...buckets.map(each => `left: ${bucketText(each, currency)}`),
+    ].join('\n')
   })
 }
 

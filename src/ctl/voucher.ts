@@ -350,5 +350,5 @@ function redeemedText({
     ...(offer === undefined ? [] : [`offer ${offer} (subscription ${subscription ?? '?'})`]),
   ].join(' and ')
   const when = repeated ? 'brought it before' : 'brings'
-  return `voucher ${voucher} ${when}: ${brought} for account ${account}${money === undefined ? '' : `, which had ${money} then`}`
+  return `voucher ${voucher} ${when}: ${brought} for account ${account}${money === undefined ? '' : `, which has ${money} ${currency ?? ''} with it`}`
 }
