@@ -141,9 +141,9 @@ function limited(access: AdminServices['access'], principal: Principal, reply: F
 function readJson(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error')
   app.decorateRequest('rawBody', undefined)
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, text, done) => {
-    request.rawBody = text as string
-    parse(request, text as string, done)
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, text: string, done) => {
+    request.rawBody = text
+    void parse(request, text, done)
   })
 }
 
@@ -247,6 +247,7 @@ function problemOf(error: Error & Partial<FastifyError>, log: Logger): Problem {
 function refuse(reply: FastifyReply, problem: Problem): FastifyReply {
   const document = problem.document()
   const { status, retryAfter } = document
-  if (status === 503 || typeof retryAfter === 'number') reply.header('retry-after', String(retryAfter ?? 1))
+  if (typeof retryAfter === 'number') reply.header('retry-after', String(retryAfter))
+  else if (status === 503) reply.header('retry-after', '1')
   return reply.status(document.status).type('application/problem+json').send(document)
 }

@@ -30,7 +30,8 @@ t.test('every route by every role', async t => {
   const admin = await startAdmin(t)
   const secrets = new Map<Role, string>()
   for (const role of roles) secrets.set(role, await keyFor(admin, [role]))
-  for (const { method, path, permission } of routes) {
+  for (const { method, path, permission, signed } of routes) {
+    if (signed) continue // its body is signed, whoever sends it
     const may: Role[] = []
     for (const role of roles) {
       const body = method === 'GET' || method === 'DELETE' ? undefined : { 'no such field': 1 }

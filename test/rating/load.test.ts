@@ -146,7 +146,7 @@ t.test('grants, rules and tests are read with all they can have', t => {
   const [bundle, points, bonus, weekend] = offer.grants
   t.match(bundle, {
     ...{ priority: 10, blocker: true, paid: false, warn: [1_000_000_000n, 0n] },
-    life: { from: undefined, end: { kind: 'after', after: 30 * 86_400_000, start: 'grant' } },
+    life: { from: undefined, end: { kind: 'fee' } },
     rollover: { min: 100_000_000n, max: 2_000_000_000n, life: 30 * 86_400_000, priority: 10 },
   })
   t.match(points, { amount: 1_000n, paid: true, life: { end: { kind: 'never' } } })

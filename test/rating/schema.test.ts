@@ -69,6 +69,7 @@ function schemasAt(schema: JsonSchema, path: readonly string[]): JsonSchema[] {
 const tables: readonly { readonly path: string; readonly text: string }[] = [
   { path: '', text: 'x\u00e9: 1' },
   { path: 'exchange.USD.0', text: 'exchange: { USD: [{ x\u00e9: 1 }] }' },
+  { path: 'tax', text: 'tax: { x\u00e9: 1 }' },
   { path: 'thresholds', text: 'thresholds: { x\u00e9: 1 }' },
   { path: 'services.a', text: 'services: { a: { x\u00e9: 1 } }' },
   { path: 'services.a.quota', text: 'services: { a: { quota: { x\u00e9: 1 } } }' },

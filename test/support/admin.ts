@@ -301,7 +301,14 @@ export async function startAdmin(
         },
         ...(body !== undefined && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       })
-      return { status: response.status, headers: response.headers, body: (await response.json()) as Reply['body'] }
+      const text = await response.text()
+      // Exports are no JSON.
+      const isJson = /json$/.test((response.headers.get('content-type') ?? '').split(';')[0]!)
+      const read =
+        isJson && !response.headers.get('content-type')!.includes('ndjson')
+          ? (JSON.parse(text) as Reply['body'])
+          : { text }
+      return { status: response.status, headers: response.headers, body: read }
     },
   }
 }
