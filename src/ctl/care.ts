@@ -239,7 +239,7 @@ function subscriptionText(subscription: SubscriptionView, currency: string, now:
     `${offer} since ${localTime(since).slice(0, 10)}`,
     ...ahead,
     ...(next === null ? [] : [`then ${next}`]),
-    ...(state === 'grace' ? [`its renewal failed ${tries} times, needs ${needs ?? '?'} ${currency}, until ${at(graceUntil)}`] : []),
+    ...(state === 'grace' ? [`its renewal failed ${tries === 1 ? 'once' : `${tries} times`}, needs ${needs ?? '?'} ${currency}, until ${at(graceUntil)}`] : []),
     ...(served ? [] : ['its rules do not hold until it is paid']),
   ].join(', ')
 } // prettier-ignore

@@ -1,6 +1,7 @@
 /** `ocsctl report`: the sums of a day from the ledger, as table, CSV or JSON. */
 import type { Command } from 'commander'
 import type { DailyReportView, LiabilityView, RechargeView } from '../admin/report-routes.js'
+import { formatAmount } from '../units.js'
 import type { Ctl, Options } from './command.js'
 import { table } from './text.js'
 
@@ -100,6 +101,10 @@ function dailyRows(view: DailyReportView): string[][] {
   ]
 }
 
+/** Octets in GB, seconds in minutes, where that is exact; `--csv` and `--json` have the plain figures. */
+const shown = (figure: string, unit: string): string =>
+  unit === 'octets' || unit === 'seconds' ? formatAmount(unit, BigInt(figure)) : figure
+
 function dailyText(view: DailyReportView): string {
   const liabilities = [...view.currencies, ...view.units]
   const parts = [
@@ -109,15 +114,15 @@ function dailyText(view: DailyReportView): string {
       : table(
           ['unit', 'opening', 'in', 'out', 'closing', 'checked'],
           liabilities.map(each => [
-            ...[each.unit, each.opening, each.in, each.out, each.closing],
-            each.balanced ? 'agrees with the accounts' : `WRONG: the accounts have ${each.proven}`,
+            ...[each.unit, ...[each.opening, each.in, each.out, each.closing].map(figure => shown(figure, each.unit))],
+            each.balanced ? 'agrees with the accounts' : `WRONG: the accounts have ${shown(each.proven, each.unit)}`,
           ]),
         ),
   ]
   const movements = liabilities.flatMap(({ unit, movements }) =>
-    movements.map(({ account, amount }) => [account, unit, amount]),
+    movements.map(({ account, amount }) => [account, unit, shown(amount, unit)]),
   )
-  if (movements.length > 0) parts.push(table(['moved against', 'unit', 'amount'], movements))
+  if (movements.length > 0) parts.push(table(['into balances (-: out of them)', 'unit', 'amount'], movements))
   const { recharges, consumption } = view
   if (recharges.length > 0)
     parts.push(
@@ -132,8 +137,8 @@ function dailyText(view: DailyReportView): string {
   if (consumption.length > 0)
     parts.push(
       table(
-        ['service', 'offer', '', 'amount', 'unit'],
-        consumption.map(row => [row.service, row.offer || '-', row.what, row.amount, row.unit]),
+        ['service', 'offer', 'what', 'amount', 'unit'],
+        consumption.map(row => [row.service, row.offer || '-', row.what, shown(row.amount, row.unit), row.unit]),
       ),
     )
   return parts.join('\n\n')
