@@ -8,6 +8,7 @@ import { keyFault, principalOf, readKey, type ApiKey } from './api-keys.js'
 import type { TokenOutcome } from './json-web-token.js'
 import type { Lockout } from './limits.js'
 import type { Principal } from './roles.js'
+import { readSelfCareToken, subscriberPrincipal } from './self-care.js'
 
 export type Authentication =
   | { readonly status: 'known'; readonly principal: Principal }
@@ -22,6 +23,8 @@ export interface AuthenticationOptions {
   readonly isToken: (authorization: string | undefined) => boolean
   /** @throws BalanceUnavailableError */
   readonly keyOf: (id: string) => Promise<ApiKey | undefined>
+  /** Signs tokens of subscribers. @throws BalanceUnavailableError */
+  readonly selfCareSecret: () => Promise<string>
   readonly tokens: { check(token: string, now: Millis): Promise<TokenOutcome> } | undefined
   readonly lockout: Lockout
   /** The machine's time: credentials end by it. */
@@ -55,7 +58,13 @@ export class Authenticator {
         status: 'refused',
         why: 'send Authorization: Bearer with an API key, a token of the identity provider, or the token of the file that key admin.tokenFile names',
       }
-    const kind = sent.startsWith('ocs_') ? 'key' : /^[\w-]+\.[\w-]+\.[\w-]+$/.test(sent) ? 'jwt' : 'token'
+    const kind = sent.startsWith('ocss_')
+      ? 'subscriber'
+      : sent.startsWith('ocs_')
+        ? 'key'
+        : /^[\w-]+\.[\w-]+\.[\w-]+$/.test(sent)
+          ? 'jwt'
+          : 'token'
     const seconds = lockout.locked(address)
     if (seconds > 0) {
       metrics.authenticated(kind, 'locked')
@@ -77,6 +86,11 @@ export class Authenticator {
       if (fault === undefined) return { status: 'known', principal: principalOf(key!) }
       // Whoever knows the secret may be told why it no longer opens.
       return { status: 'refused', why: fault === 'unknown' ? 'there is no such API key' : `the API key is ${fault}` }
+    }
+    if (kind === 'subscriber') {
+      const read = readSelfCareToken(await this.options.selfCareSecret(), sent, now())
+      if (typeof read === 'object') return { status: 'known', principal: subscriberPrincipal(read) }
+      return { status: 'refused', why: read === 'expired' ? 'the token has expired' : 'there is no such token' }
     }
     if (kind === 'jwt' && tokens) {
       const outcome = await tokens.check(sent, now())

@@ -82,8 +82,10 @@ export interface Principal {
   /** For ledger and audit log, 1 to 64 of A-Z a-z 0-9 _ . @ : - */
   readonly id: string
   /** `token`: whoever holds the token of the data folder; may say for whom it acts. */
-  readonly kind: 'token' | 'key' | 'jwt'
+  readonly kind: 'token' | 'key' | 'jwt' | 'subscriber'
   readonly roles: readonly Role[]
+  /** Of a subscriber's own token: what it may read. */
+  readonly self?: { readonly account: string; readonly subscriber: string }
   /** The most that one request may credit or debit, decimal text by currency; a currency that is not named: nothing. Absent: no bound. */
   readonly ceilings?: Readonly<Record<string, string>>
 }

@@ -30,6 +30,8 @@ export interface AccessServices {
     readonly policy: ApprovalConfig
     /** How a subscriber's identity is shown. */
     readonly mask: (identity: string) => string
+    /** Signs tokens of subscribers, the same at all daemons of the store. @throws BalanceUnavailableError */
+    readonly selfCareSecret: () => Promise<string>
     /** Unix ms of the machine: credentials and approvals end by it. */
     readonly now: () => Millis
   }
@@ -61,6 +63,15 @@ export interface Approval {
 
 /** @throws Problem forbidden */
 export function mustBeAllowed(principal: Principal, route: Route): void {
+  if (route.self) {
+    if (principal.kind === 'subscriber') return
+    throw new Problem(
+      'forbidden',
+      'this is for the token of a subscriber: POST /v1/accounts/:id/self-care-tokens makes one',
+    )
+  }
+  if (principal.kind === 'subscriber')
+    throw new Problem('forbidden', 'a subscriber reads what is his own, GET /v1/self, and nothing else')
   if (mayDo(principal, route.permission)) return
   const who = roles.filter(role => permissionsOf[role].includes(route.permission))
   throw new Problem(

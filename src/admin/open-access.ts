@@ -7,6 +7,7 @@ import { Lockout, RateLimit } from '../access/limits.js'
 import { AuditHeads } from '../balance/audit-heads.js'
 import { Documents } from '../balance/documents.js'
 import { apiKeysKey, approvalsKey } from '../balance/keys.js'
+import { secretOfStore } from '../balance/node-state.js'
 import type { Store } from '../balance/store.js'
 import type { Clock } from '../clock.js'
 import type { AdminConfig } from '../config/config.js'
@@ -32,9 +33,13 @@ export async function openAccess(options: {
   const keys = new Documents<ApiKey>(store, apiKeysKey)
   const heads = new AuditHeads(store, daemon)
   const log = await AuditLog.open({ folder, now: () => new Date(now()), anchor: head => heads.set(head) })
+  /** Read once. */
+  let secret: string | undefined
+  const selfCareSecret = async (): Promise<string> => (secret ??= await secretOfStore(store, 'selfCareSecret'))
   const authenticator = new Authenticator({
     isToken: tokenCheck(token),
     keyOf: async id => (await keys.get(id))?.document,
+    selfCareSecret: () => selfCareSecret(),
     tokens: config.oidc && new JsonWebTokens(config.oidc),
     lockout: new Lockout(clock, config.lockout.tries, config.lockout.windowMs),
     ...{ now, clock, metrics },
@@ -52,6 +57,7 @@ export async function openAccess(options: {
         approvals: new Documents<Approval>(store, approvalsKey),
         policy: config.approval,
         mask,
+        selfCareSecret: () => selfCareSecret(),
         now,
       },
     },

@@ -21,6 +21,8 @@ export interface Route {
   readonly guarded?: 'credit' | 'publish'
   /** No principal: its body is signed, which its work checks. */
   readonly signed?: true
+  /** For a subscriber's own token, and for nobody else. */
+  readonly self?: true
   /** A POST that changes nothing: it leaves no line in the audit log. */
   readonly readsOnly?: true
   /** Money moves: the header Idempotency-Key is required, and the same request again gets the first answer. */

@@ -26,6 +26,7 @@ import { jobRoutes } from './job-routes.js'
 import { notificationRoutes } from './notification-routes.js'
 import { listRoutes } from './list-routes.js'
 import { peerRoutes } from './peers.js'
+import { selfCareRoutes } from './self-care-routes.js'
 import { personRoutes } from './person-routes.js'
 import { paymentRoutes } from './payment-routes.js'
 import { accessRoutes } from './access-routes.js'
@@ -305,6 +306,7 @@ export const routes: readonly Route[] = [
   ...notificationRoutes,
   ...paymentRoutes,
   ...personRoutes,
+  ...selfCareRoutes,
   ...accessRoutes((approval, services) => {
     const route = routes.find(({ method, path }) => `${method} ${path}` === approval.route)
     if (!route) throw new Problem('not-found', `${approval.route} is no route of this version`)

@@ -1,6 +1,7 @@
 /**
  * What belongs to all daemons on one store.
  */
+import { randomBytes } from 'node:crypto'
 import { claimKey, originStatesKey, storeKey } from './keys.js'
 import type { Millis } from '../units.js'
 import type { Store } from './store.js'
@@ -38,6 +39,14 @@ export function firstToClaim(store: Store, name: string, daemon: string, deadlin
   return store.call('claim', deadline, async redis => {
     await redis.set(claimKey(name), daemon, 'PX', claimKeepMs, 'NX')
     return (await redis.get(claimKey(name))) === daemon
+  })
+}
+
+/** A secret that all daemons of a store share, 256 bit of chance, made when it is first asked for. @throws BalanceUnavailableError */
+export function secretOfStore(store: Store, name: string, patienceMs = 5000): Promise<string> {
+  return store.call('secret', store.deadlineIn(patienceMs), async redis => {
+    await redis.hsetnx(storeKey, name, randomBytes(32).toString('base64url'))
+    return (await redis.hget(storeKey, name))!
   })
 }
 

@@ -9,6 +9,19 @@ function pathOf(identity: string, last: string): string {
 }
 
 export function addPersonCommands(program: Command, { command, final, confirm, call, put, actor }: Ctl): void {
+  command(
+    program,
+    'self-care-token <account>',
+    'A token with which a subscriber’s own app reads what is his (GET /v1/self).',
+  )
+    .option('--subscriber <number>', 'of the account', '1')
+    .option('--minutes <count>', 'it ends after so many', '60')
+    .action(async (account: string, options: Options & { readonly subscriber: string; readonly minutes: string }) => {
+      const body = { subscriber: options.subscriber, minutes: Number(options.minutes), actor }
+      const path = `/v1/accounts/${encodeURIComponent(account)}/self-care-tokens`
+      const made = await call<{ token: string; expires: string }>(options, 'POST', path, body)
+      put(options, made, () => `${made.token}\n(until ${made.expires})`)
+    })
   const person = program.command('person').description('One person’s data: an MSISDN, imsi:… or nai:….').exitOverride()
   command(person, 'export <identity>', 'All that is known of one person, as JSON. It is recorded who asked.').action(
     async (identity: string, options: Options) => {

@@ -734,7 +734,7 @@ export class OperationMetrics {
   private readonly reloads = new CountBy(['ok', 'refused'])
   private readonly payments = new Map<string, CountBy>()
   private readonly authentications = new Map(
-    (['token', 'key', 'jwt'] as const).map(kind => [kind, new CountBy(['known', 'refused', 'locked'])]),
+    (['token', 'key', 'jwt', 'subscriber'] as const).map(kind => [kind, new CountBy(['known', 'refused', 'locked'])]),
   )
   /** Version of the catalog in use. */
   catalog: string | undefined
@@ -756,7 +756,7 @@ export class OperationMetrics {
     states.add(state)
   }
 
-  authenticated(kind: 'token' | 'key' | 'jwt', result: 'known' | 'refused' | 'locked'): void {
+  authenticated(kind: 'token' | 'key' | 'jwt' | 'subscriber', result: 'known' | 'refused' | 'locked'): void {
     this.authentications.get(kind)!.add(result)
   }
 

@@ -10,6 +10,7 @@ import { makeKey, type ApiKey } from '../../src/access/api-keys.js'
 import { Authenticator } from '../../src/access/authentication.js'
 import { JsonWebTokens } from '../../src/access/json-web-token.js'
 import { Lockout, RateLimit } from '../../src/access/limits.js'
+import { selfCareToken } from '../../src/access/self-care.js'
 import { mayDo, permissions, permissionsOf, roles } from '../../src/access/roles.js'
 import { VirtualClock } from '../../src/clock.js'
 import type { OidcConfig } from '../../src/config/config.js'
@@ -36,6 +37,7 @@ function anAuthenticator(
       asked.push(id)
       return Promise.resolve(keys.find(key => key.id === id))
     },
+    selfCareSecret: () => Promise.resolve('the secret of the store'),
     tokens,
     lockout: new Lockout(clock, 3, 60_000),
     now: () => clock.now(),
@@ -147,6 +149,25 @@ t.test(
     }
   },
 )
+
+t.test('a subscriber’s token opens for him until it ends, and no other can be made from it', async t => {
+  const { auth, clock } = anAuthenticator([])
+  const token = selfCareToken('the secret of the store', { account: 'alice', subscriber: '2', expires: start + hour })
+  t.match(await auth.authenticate(`Bearer ${token}`, 'a'), {
+    status: 'known',
+    principal: { kind: 'subscriber', roles: [], self: { account: 'alice', subscriber: '2' } },
+  })
+  for (const [i, other] of [
+    token.replace('alice', 'bob'),
+    token.replace('~2~', '~1~'),
+    token.replace(/~(\d{10})~/, (_, seconds: string) => `~${Number(seconds) + 1}~`),
+    selfCareToken('another secret', { account: 'alice', subscriber: '2', expires: start + hour }),
+    token.slice(0, -1),
+  ].entries())
+    t.match(await auth.authenticate(`Bearer ${other}`, `b${i}`), { status: 'refused', why: /no such token/ })
+  clock.advance(hour)
+  t.match(await auth.authenticate(`Bearer ${token}`, 'a'), { status: 'refused', why: /has expired/ })
+})
 
 t.test('keys of the provider come over the network; a provider that is down is no refusal', async t => {
   const provider = await aProvider()

@@ -30,8 +30,8 @@ t.test('every route by every role', async t => {
   const admin = await startAdmin(t)
   const secrets = new Map<Role, string>()
   for (const role of roles) secrets.set(role, await keyFor(admin, [role]))
-  for (const { method, path, permission, signed } of routes) {
-    if (signed) continue // its body is signed, whoever sends it
+  for (const { method, path, permission, signed, self } of routes) {
+    if (signed || self) continue // whose body is signed, and the subscriber's own
     const may: Role[] = []
     for (const role of roles) {
       const body = method === 'GET' || method === 'DELETE' ? undefined : { 'no such field': 1 }
@@ -160,6 +160,35 @@ t.test('a credit above the limit, and a catalog, take two different persons', as
   t.match(await decide('approve', finance, catalog.body['approval']), { status: 200, body: { state: 'approved' } })
   t.same(loaded, ['x'])
   t.match((await admin.request('GET', '/v1/approvals?state=approved')).body['approvals'], { length: 2 })
+})
+
+t.test('a subscriber’s app reads what is his, a second old at most, and nothing else', async t => {
+  const admin = await startAdmin(t)
+  const his = { msisdn: '491701230000', offers: ['bundle-5gb'] }
+  await admin.request('POST', '/v1/accounts', { id: 'erik', currency: 'EUR', balance: '3.00', subscriber: his })
+  const make = (subscriber: string): Promise<Reply> =>
+    admin.request('POST', '/v1/accounts/erik/self-care-tokens', { subscriber, minutes: 5 })
+  t.match(await make('2'), { status: 404 })
+  const { status, body } = await make('1')
+  t.equal(status, 201)
+  const own = as(body['token'] as string)
+  const self = await admin.request('GET', '/v1/self', undefined, own)
+  t.match(self, {
+    status: 200,
+    body: {
+      money: '3.00',
+      buckets: [{ name: 'data-5gb', amount: 5_000_000_000 }],
+      sessions: [],
+      usedToday: { services: {} },
+    },
+  })
+  t.notMatch(JSON.stringify(self.body), '491701230000')
+  for (const { method, path, signed, self: isSelf } of routes) {
+    if (signed || isSelf) continue
+    const sent = method === 'GET' || method === 'DELETE' ? undefined : {}
+    t.equal((await admin.request(method, anyPath(path), sent, own)).status, 403, `${method} ${path}`)
+  }
+  t.match(await admin.request('GET', '/v1/self'), { status: 403, body: { detail: /self-care-tokens/ } })
 })
 
 t.test('what is done is recorded before it is done; identities and secrets are not', async t => {

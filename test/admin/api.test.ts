@@ -172,7 +172,8 @@ void t.test('what is refused has a stable type and says what to do', async t => 
 
 void t.test('every route wants the token, and nothing but the token opens it', async t => {
   const { url } = await startAdmin(t)
-  for (const { method, path } of routes) {
+  for (const { method, path, signed } of routes) {
+    if (signed) continue // its body is signed instead
     for (const authorization of [undefined, 'Bearer', 'Bearer ', 'Bearer wrong', 'Basic YTpi']) {
       const response = await fetch(url + path.replace(/:\w+/g, 'x'), {
         method,
