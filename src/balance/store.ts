@@ -5,6 +5,7 @@
  * "Timed out" means unknown, never "not done".
  */
 import { randomUUID } from 'node:crypto'
+import type { EventEmitter } from 'node:events'
 import { isIP } from 'node:net'
 import { Redis, type RedisOptions } from 'ioredis'
 import type { Logger } from 'pino'
@@ -64,6 +65,20 @@ export const clientOptions: ClientOptions = {
   lazyConnect: true,
 }
 
+/**
+ * ioredis listens for one error of a socket. A TLS handshake that is given up at its time-out may tell another one afterwards, which nobody
+ * hears then, and an error that nobody hears ends the process.
+ */
+function hearLateErrors(redis: Redis): void {
+  const { connector } = redis as unknown as { connector: { connect(...args: unknown[]): Promise<EventEmitter> } }
+  const connect = connector.connect.bind(connector)
+  connector.connect = async (...args) => {
+    const stream = await connect(...args)
+    stream.on('error', () => undefined)
+    return stream
+  }
+}
+
 /** How the store must be set for what the configuration promises, and why it is not; empty when all is well. */
 export interface StoreCheck {
   readonly refusals: readonly string[]
@@ -97,6 +112,7 @@ export class Store {
     const scripts = loadScripts()
     for (const { name, sha } of scripts.values()) log.debug({ event: 'script', script: name, sha })
     this.redis = defineScripts(new Redis(connectionOptions(options.config, options.address)), scripts)
+    hearLateErrors(this.redis)
     this.redis.on('error', (error: Error) => log.debug({ event: 'store_error', err: error.message }))
     this.redis.on('ready', () => {
       metrics.up(true)
