@@ -98,7 +98,7 @@ local function change_bucket()
 end
 
 local function make_bucket()
-  for i = 1, buckets do take_bucket(book, taken, ARGV, 6 * i + 5, 'adjustment') end
+  for i = 1, buckets do take_bucket(book, taken, ARGV, 6 * i + 5, 'adjustment', nil, against) end
   touched = taken.made
 end
 

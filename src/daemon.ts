@@ -105,7 +105,7 @@ import { LifeCycles } from './subscription/life-cycle.js'
 import { Subscriptions } from './subscription/subscriptions.js'
 import { startEmbeddedStore, type EmbeddedStore } from './store/embedded.js'
 import { lockFolder } from './store/folder-lock.js'
-import { maskOf } from './telemetry/log.js'
+import { mask, maskOf } from './telemetry/log.js'
 import { Metrics } from './telemetry/metrics.js'
 import { LedgerReports, localDay } from './report/daily.js'
 import { TraceService } from './trace/service.js'
@@ -580,7 +580,7 @@ export async function startDaemon(options: {
     })
     const health = await listening(startHealth({ listen: config.metrics, readiness, metrics }), endings)
     const access = await openAccess({
-      ...{ token: token.token, config: config.admin, store: background, daemon: id, clock, mask: maskOf(config.log) },
+      ...{ token: token.token, config: config.admin, store: background, daemon: id, clock: machine, mask },
       ...{ folder: join(config.data, 'auditlog'), metrics: metrics.operation },
     }).catch((error: unknown) => {
       throw new StartRefusal([`auditlog, or admin.oidc: ${messageOf(error)}`])

@@ -24,15 +24,15 @@ local function new_taken(subscriptions, ever)
   return { subscriptions = subscriptions, last = last, made = {}, census = new_census(), lines = {}, dues = {} }
 end
 
--- `grant`: { sub = number of the subscription, catalog = version }; nil: it is of none.
-local function take_bucket(book, taken, args, i, origin, grant)
+-- `grant`: { sub = number of the subscription, catalog = version }; nil: it is of none. `against`: outside account of the posting; nil: offer.
+local function take_bucket(book, taken, args, i, origin, grant, against)
   local name, unit, amount, ends, priority, words = args[i], args[i + 1], tonumber(args[i + 2]), tonumber(args[i + 3]), tonumber(args[i + 4]), args[i + 5]
   check_words(words)
   if match(words, 'warn=') then words = format('%s of=%d', words, amount) end
   local bucket = { id = format('%d-%d', book.funds.seq, #taken.made + 1), name = name, unit = unit, left = 0, held = 0, ends = ends }
   bucket.rest = format(' priority %d origin %s sub %s at %d first %d catalog %s%s', priority, origin, grant and grant.sub or '0', book.at, amount,
     grant and grant.catalog or '-', words == '' and '' or ' with ' .. words)
-  post_bucket(book, bucket, amount, 'offer')
+  post_bucket(book, bucket, amount, against or 'offer')
   count(taken.census, 'bucket:' .. name, 1)
   taken.made[#taken.made + 1] = bucket
 end

@@ -304,10 +304,18 @@ async function listAudit({ query }: RouteRequest, { access }: RouteServices): Pr
       actor: who,
       params,
       request,
-    } = record as { n?: number; by?: string; actor?: string; params?: { id?: string }; request?: string }
+      about,
+    } = record as {
+      n?: number
+      by?: string
+      actor?: string
+      params?: { id?: string }
+      about?: string
+      request?: string
+    }
     const fits =
       (query['by'] === undefined || by === query['by'] || who === query['by']) &&
-      (query['account'] === undefined || params?.id === query['account'])
+      (query['account'] === undefined || params?.id === query['account'] || about === query['account'])
     if (fits && by !== undefined) wanted.add(request)
     if ((!fits || by === undefined) && !wanted.delete(request)) continue
     if ((n ?? 0) <= from) continue

@@ -62,7 +62,7 @@ export interface Approval {
 }
 
 /** @throws Problem forbidden */
-export function mustBeAllowed(principal: Principal, route: Route): void {
+export function mustBeAllowed(principal: Principal, route: Route, policy: ApprovalConfig): void {
   if (route.self) {
     if (principal.kind === 'subscriber') return
     throw new Problem(
@@ -73,6 +73,8 @@ export function mustBeAllowed(principal: Principal, route: Route): void {
   if (principal.kind === 'subscriber')
     throw new Problem('forbidden', 'a subscriber reads what is his own, GET /v1/self, and nothing else')
   if (mayDo(principal, route.permission)) return
+  // Where it takes a second person, whoever writes a catalog may ask for it.
+  if (route.guarded === 'publish' && policy.publish && mayDo(principal, 'catalog.write')) return
   const who = roles.filter(role => permissionsOf[role].includes(route.permission))
   throw new Problem(
     'forbidden',
@@ -120,12 +122,25 @@ async function moneyOfRequest(
   { params, body }: RouteRequest,
   { accounts }: RouteServices,
 ): Promise<{ amount: Micros; currency: string } | undefined> {
-  const { amount, currency, from } = body as { amount?: string; currency?: string; from?: string }
-  const written = parseMoney((amount ?? '').replace(/^[+-]/, ''))
-  if (written === undefined) return undefined
+  const { amount, balance, creditLimit, count = 1, currency, from } = body as MoneyBody
+  const sums = [amount, balance, creditLimit].flatMap(each =>
+    each === undefined ? [] : [parseMoney(each.replace(/^[+-]/, ''))],
+  )
+  if (sums.includes(undefined)) return undefined
+  const written = (sums as Micros[]).reduce((sum, each) => sum + each, 0n) * BigInt(count)
   const account = params['id'] ?? from
   const known = currency ?? (account === undefined ? undefined : (await accounts.show(account))?.currency)
-  return known === undefined ? undefined : { amount: written, currency: known }
+  return known === undefined ? undefined : { amount: written as Micros, currency: known }
+}
+
+/** Members of bodies that say how much: of a recharge, of an account that is made, of each voucher of a batch. */
+interface MoneyBody {
+  readonly amount?: string
+  readonly balance?: string
+  readonly creditLimit?: string
+  readonly count?: number
+  readonly currency?: string
+  readonly from?: string
 }
 
 /** Puts the request aside until a second person agrees. */
@@ -183,9 +198,11 @@ export async function recorded(
     ...{ action: `${route.method} ${route.path}`, params: redacted(params), query: redacted(query) },
     ...{ body: redacted(readable(body)), why: reason, before },
   })
-  const done = async (status: number, type?: string): Promise<void> => {
+  const done = async (status: number, type?: string, about?: string): Promise<void> => {
     const after = await stateOf(request, services).catch(() => undefined)
-    await record({ event: 'done', request: id, status, type, after })
+    const decided =
+      about === undefined ? {} : { by: principal.id, actor, action: `${route.method} ${route.path}`, about }
+    await record({ event: 'done', request: id, status, type, after, ...decided })
   }
   let answer: RouteAnswer
   try {
@@ -195,9 +212,13 @@ export async function recorded(
     await done(problem?.status ?? 500, problem?.type ?? 'urn:ocsd:problem:internal').catch(() => undefined)
     throw error
   }
-  await done(answer.status)
+  await done(answer.status, undefined, accountOfApproval(answer))
   return answer
 }
+
+/** Whose request was decided about, so that what is said of an account tells it, too. */
+const accountOfApproval = ({ body }: RouteAnswer): string | undefined =>
+  'held' in body && 'params' in body ? (body.params as { readonly id?: string }).id : undefined
 
 /** The account that a request is about, in short: its ledger has the rest under `sequence`. */
 async function stateOf({ params }: RouteRequest, { accounts }: RouteServices): Promise<object | undefined> {

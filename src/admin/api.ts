@@ -126,7 +126,7 @@ function guard(app: FastifyInstance, { access }: AdminServices): void {
         request.principal = outcome.principal
     }
     limited(access, outcome.principal, reply)
-    if (route) mustBeAllowed(outcome.principal, route)
+    if (route) mustBeAllowed(outcome.principal, route, access.policy)
   })
 }
 

@@ -2,7 +2,7 @@
  * The header Idempotency-Key on routes that move money: the same request again gets its first answer, another one under the same key is
  * refused. A refusal is not kept, so what it found wrong can be put right and sent again under the same key.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { createCipheriv, createDecipheriv, createHash, randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { Claim, KeptAnswers } from '../balance/idempotency.js'
 import { Problem } from './problem.js'
@@ -16,6 +16,8 @@ export interface IdempotencyServices {
 export const idempotencyHeader = 'idempotency-key'
 
 const form = /^[!-~]{1,128}$/
+const nonceOctets = 12
+const tagOctets = 16
 
 export const idempotencySchema: Schema = {
   type: 'string',
@@ -67,7 +69,7 @@ export async function once(
       'this Idempotency-Key came with another request before: send a new key with a new request',
     )
   }
-  if (outcome.status === 'answered') return replayed(outcome.answer)
+  if (outcome.status === 'answered') return replayed(opened(outcome.answer, request.key))
   let answer: RouteAnswer
   try {
     answer = await work()
@@ -78,15 +80,35 @@ export async function once(
   }
   if (answer.unkept || answer.body instanceof Readable) return answer
   const { status, body, headers } = answer
-  const text = JSON.stringify({ status, body, headers })
+  const text = sealed(JSON.stringify({ status, body, headers }), request.key)
   const first = await keptAnswers.keep(claim, text)
-  return first === text ? answer : replayed(first)
+  return first === text ? answer : replayed(opened(first, request.key))
 }
 
 function replayed(text: string): RouteAnswer {
   const answer = JSON.parse(text) as RouteAnswer
   return { ...answer, headers: { ...answer.headers, 'idempotent-replayed': 'true' } }
 }
+
+/**
+ * An answer may show an account with the identities of its subscribers. It is kept so that only whoever sends the key again can read it:
+ * encrypted under the key, of which the store has a hash.
+ */
+function sealed(text: string, key: string): string {
+  const nonce = createHash('sha256').update(text).digest().subarray(0, nonceOctets)
+  const cipher = createCipheriv('aes-256-gcm', secretOf(key), nonce)
+  const body = Buffer.concat([cipher.update(text, 'utf8'), cipher.final()])
+  return Buffer.concat([nonce, cipher.getAuthTag(), body]).toString('base64')
+}
+
+function opened(text: string, key: string): string {
+  const octets = Buffer.from(text, 'base64')
+  const decipher = createDecipheriv('aes-256-gcm', secretOf(key), octets.subarray(0, nonceOctets))
+  decipher.setAuthTag(octets.subarray(nonceOctets, nonceOctets + tagOctets))
+  return Buffer.concat([decipher.update(octets.subarray(nonceOctets + tagOctets)), decipher.final()]).toString('utf8')
+}
+
+const secretOf = (key: string): Buffer => createHash('sha256').update(`kept answer of ${key}`).digest()
 
 /** JSON whose members are in the order of their names. */
 const canonical = (body: unknown): string =>

@@ -92,6 +92,7 @@ export const routes: readonly Route[] = [
     method: 'POST',
     path: '/v1/accounts',
     permission: 'account.write',
+    guarded: 'credit',
     summary: 'Create an account, with a subscriber and an opening balance if wanted. Changes nothing that exists.',
     body: object(['id', 'currency'], {
       id: accountId,

@@ -26,8 +26,8 @@ const mostKept = 10_000
 const rowsOfOnePage = 1_000
 const mostPages = 20
 
-/** Answers of the last second, by account and subscriber. */
-const kept = new Map<string, { readonly at: number; readonly answer: Promise<object> }>()
+/** Answers of the last second, by account and subscriber; of each API that is served. */
+const keptBy = new WeakMap<RouteServices, Map<string, { readonly at: number; readonly answer: Promise<object> }>>()
 
 export const selfCareRoutes: readonly Route[] = [
   {
@@ -75,6 +75,8 @@ async function makeToken({ params, body }: RouteRequest, { accounts, access }: R
 
 async function showSelf({ principal }: RouteRequest, services: RouteServices): Promise<RouteAnswer> {
   const { account, subscriber } = principal.self!
+  const kept = keptBy.get(services) ?? new Map<string, { readonly at: number; readonly answer: Promise<object> }>()
+  keptBy.set(services, kept)
   const now = services.clock.monotonic()
   const name = `${account} ${subscriber}`
   const known = kept.get(name)

@@ -67,6 +67,7 @@ export const voucherRoutes: readonly Route[] = [
     method: 'POST',
     path: '/v1/voucher-batches',
     permission: 'voucher.write',
+    guarded: 'credit',
     idempotent: true,
     summary: 'Make a batch of vouchers: money, an offer, or both. They have no codes before they are exported.',
     body: object(['name', 'count'], {

@@ -2,6 +2,7 @@
  * Names of the keys in Redis (state in Redis: accounts are spread over a fixed number of partitions, and all keys of a
  * partition share one hash tag, so that whatever a script touches is in one slot).
  */
+import { createHash } from 'node:crypto'
 import type { Identity } from './types.js'
 
 export const storeKey = 'ocs:store'
@@ -44,7 +45,9 @@ export const approvalsKey = 'ocs:approvals'
 export const auditHeadsKey = 'ocs:audit-heads'
 
 /** First answer to a request of the admin API, by the principal and the Idempotency-Key that it chose. */
-export const idempotencyKey = (principal: string, key: string): string => `ocs:idempotency:${principal}:${key}`
+/** Of the client's key only a hash: the answer is encrypted under it. */
+export const idempotencyKey = (principal: string, key: string): string =>
+  `ocs:idempotency:${principal}:${createHash('sha256').update(key).digest('base64url')}`
 
 /** hash: published catalogs, src/balance/publications.ts */
 export const publicationsKey = 'ocs:catalog'

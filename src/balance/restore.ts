@@ -4,7 +4,17 @@
  */
 import type { Clock } from '../clock.js'
 import type { Millis } from '../units.js'
-import { accountKey, censusKey, dueKey, identityKey, journalKey, onceKey, partitionOf, referenceKey } from './keys.js'
+import {
+  accountKey,
+  censusKey,
+  dueKey,
+  identityKey,
+  journalKey,
+  onceKey,
+  partitionOf,
+  referenceKey,
+  voucherLastKey,
+} from './keys.js'
 import { inPipeline, pieces } from './pipeline.js'
 import type { Store } from './store.js'
 import type { IdentityType } from './types.js'
@@ -44,6 +54,9 @@ const referenceKeepMs = 400 * 24 * 3_600_000
 const commandsOfOnePipeline = 500
 
 export class Restore {
+  /** Of vouchers, the highest that was seen. */
+  private lastBatch = 0
+
   constructor(
     private readonly store: Store,
     private readonly partitions: number,
@@ -94,6 +107,15 @@ export class Restore {
 
   /** @throws BalanceUnavailableError */
   async references(references: readonly UsedReference[]): Promise<void> {
+    // Batches of vouchers go on counting behind those that the ledger names: `voucher 3-17` is one recharge for ever.
+    const batches = references.map(each =>
+      each.kind === 'recharge' && each.channel === 'voucher' ? Number(/^(\d+)-/.exec(each.reference)?.[1] ?? 0) : 0,
+    )
+    this.lastBatch = Math.max(this.lastBatch, ...batches)
+    if (this.lastBatch > 0) {
+      const last = String(this.lastBatch)
+      await this.store.call('restore', this.deadline(), redis => redis.set(voucherLastKey, last))
+    }
     const now = this.clock.now()
     for (const some of pieces(references, commandsOfOnePipeline)) {
       await this.store.call('restore', this.deadline(), redis =>

@@ -196,7 +196,9 @@ async function adjust(ctl: Ctl, who: string, amount: string, options: AdjustOpti
 async function writeOff(ctl: Ctl, who: string, amount: string | undefined, options: AdjustOptions): Promise<void> {
   const { id, debt, currency } = await accountOf(ctl, options, who)
   const written = amount ?? debt
-  await ctl.confirm(options, `write off ${written} ${currency} that account ${id} owes (${debt} in all)?`)
+  // Where nothing is owed the daemon says so.
+  if (!/^0(\.0+)?$/.test(debt))
+    await ctl.confirm(options, `write off ${written} ${currency} that account ${id} owes (${debt} in all)?`)
   const { reason, code } = options
   const body = { amount: written, currency, reason, code, actor: ctl.actor }
   await putMoney(ctl, options, `/v1/accounts/${encodeURIComponent(id)}/writeoffs`, body)

@@ -1,6 +1,7 @@
 /** Idempotency-Key: what comes again under it, what is refused, what is forgotten. */
 import t from 'tap'
 import { fingerprintOf } from '../../src/admin/idempotency.js'
+import { idempotencyKey } from '../../src/balance/keys.js'
 import { RedisKeptAnswers } from '../../src/balance/idempotency.js'
 import { startAdmin } from '../support/admin.js'
 import { startStore } from '../support/store.js'
@@ -116,7 +117,7 @@ void t.test('claims: the first of them is released by its own try alone, and an 
   t.equal(await kept.keep(claim('a', 'f', '1'), '{"n":1}'), '{"n":2}', 'the first answer is the answer')
   await kept.release(claim('a', 'f', '1'))
   t.same(await kept.claim(claim('a', 'f', '4')), { status: 'answered', answer: '{"n":2}' })
-  t.ok((await store.redis.pttl('ocs:idempotency:a:k')) > 50_000, 'and is forgotten after a time')
+  t.ok((await store.redis.pttl(idempotencyKey('a', 'k'))) > 50_000, 'and is forgotten after a time')
 })
 
 void t.test('a fingerprint tells requests apart, and does not mind the order of members', t => {

@@ -122,6 +122,7 @@ t.test('identities stand in the store alone, and after an erasure nowhere', { ti
   t.equal(shown.status, 200, traced)
   t.equal(await ask(session, 'terminate', 2, anna.msisdn, { requested: undefined, used: [{ octets: 100_000n }] }), 2001)
   gateway.close()
+  await done('POST', '/v1/accounts/konto-1/subscriptions', { offer: 'payg', reference: 's1' })
   await done('PATCH', '/v1/accounts/konto-1', { status: 'suspended' })
   await done('PATCH', '/v1/accounts/konto-1', { status: 'active' })
 
