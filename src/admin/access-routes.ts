@@ -7,13 +7,13 @@ import type { Approval } from './access.js'
 import { pageAnswer, pagingQuery, readPaging } from './paging.js'
 import { Problem } from './problem.js'
 import { object, ok, text, type Route, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js'
+import { reason } from './fields.js'
 
 const day = 24 * 3_600_000
 const longestKeyDays = 400
 const keyParams = object(['key'], { key: text('Id of an API key', { pattern: '^[a-z0-9]{10}$' }) })
 const approvalParams = object(['approval'], { approval: text('Id of an approval', { pattern: '^[0-9a-f-]{36}$' }) })
 const actor = text('Who asks for it, for the log', { pattern: '^[\\w.@:-]{1,64}$' })
-const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
 
 /** Does the work of a held request; routes.ts knows the table that it is in. */
 export type Redo = (approval: Approval, services: RouteServices) => Promise<RouteAnswer>

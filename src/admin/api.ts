@@ -82,6 +82,10 @@ export async function startAdminApi(options: {
 }
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Absent: the document, or nothing of ours. */
+    ours?: Route
+  }
   interface FastifyRequest {
     /** Who asks; undefined: nobody needs to be known for it. */
     principal: Principal | undefined
@@ -106,7 +110,7 @@ function guard(app: FastifyInstance, { access }: AdminServices): void {
       reply.raw.once('close', () => clearTimeout(timer))
     }
     if (request.url === '/openapi.json') return
-    const route = routes.find(({ method, path }) => method === request.method && path === request.routeOptions.url)
+    const route = request.routeOptions.config.ours
     if (route?.signed) {
       request.principal = { id: `signed:${request.ip}`, kind: 'key', roles: [] }
       limited(access, request.principal, reply)
@@ -147,13 +151,13 @@ function readJson(app: FastifyInstance): void {
   })
 }
 
-const isStream = (request: FastifyRequest): boolean =>
-  routes.some(route => route.stream !== undefined && request.routeOptions.url === route.path)
+const isStream = (request: FastifyRequest): boolean => request.routeOptions.config.ours?.stream !== undefined
 
 function addRoute(app: FastifyInstance, route: Route, services: RouteServices): void {
   app.route({
     method: route.method,
     url: route.path,
+    config: { ours: route },
     ...(route.bodyOctets !== undefined && { bodyLimit: route.bodyOctets }),
     schema: {
       ...(route.params && { params: route.params }),

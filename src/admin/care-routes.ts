@@ -8,8 +8,9 @@ import type { Millis } from '../units.js'
 import { readIdentity, ruleOf } from './import.js'
 import { pageAnswer, pagingQuery, readPaging } from './paging.js'
 import { Problem } from './problem.js'
-import { accountId, existing, noAccount, object, ok, text, type Route, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js' // prettier-ignore
+import { existing, noAccount, object, ok, text, type Route, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js' // prettier-ignore
 import { viewOfAccount, viewOfSession } from './views.js'
+import { accountParams, identityParams } from './fields.js'
 
 export interface CareServices {
   readonly history: Pick<AccountHistory, 'ledger' | 'timeline' | 'latest'>
@@ -23,11 +24,6 @@ const time = (description: string): ReturnType<typeof text> =>
   })
 const kind = text('Kinds of rows, with commas between: recharge,adjustment', { pattern: '^[a-z-]+(,[a-z-]+){0,19}$' })
 const sessionId = text('Session-Id', { minLength: 1, maxLength: 512 })
-const accountParams = object(['id'], { id: accountId })
-const identityParams = object(['type', 'value'], {
-  type: { type: 'string', enum: ['msisdn', 'imsi', 'nai'] },
-  value: text('The identity', { minLength: 1, maxLength: 253 }),
-})
 const timelineQuery = object([], {
   ...pagingQuery,
   kind,

@@ -6,6 +6,7 @@ import { Problem } from './problem.js'
 import { catalogOctets, givenTexts, textsOf } from './rating-routes.js'
 import { object, ok, text, type Route, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js'
 import { iso } from './views.js'
+import { reason } from './fields.js'
 
 export interface CatalogServices {
   readonly publishing: Pick<CatalogPublishing, 'publish' | 'rollback' | 'versions' | 'version'>
@@ -21,7 +22,6 @@ export interface PublicationView {
   readonly files: readonly string[]
 }
 
-const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
 const actor = text('Who asked for it', { pattern: '^[\\w.@:-]{1,64}$' })
 const over = text('Refused (412) when another version than this one is in use', { pattern: '^[0-9a-f]{4,64}$' })
 const version = text('Version of a catalog, as the list shows it', { pattern: '^[0-9a-f]{4,64}$' })

@@ -1,19 +1,10 @@
 /** The life cycle of an account over the admin API: where it is, its end of validity by hand, and its termination. */
 import type { Millis } from '../units.js'
 import { Problem } from './problem.js'
-import {
-  accountId,
-  existing,
-  noAccount,
-  object,
-  ok,
-  text,
-  type Route,
-  type RouteAnswer,
-  type RouteRequest,
-} from './route.js'
+import { existing, noAccount, object, ok, text, type Route, type RouteAnswer, type RouteRequest } from './route.js'
 import type { RouteServices } from './route.js'
 import { viewOfLife } from './life-view.js'
+import { accountParams, actor, reason } from './fields.js'
 
 export type LifeChange = {
   readonly status: 'done' | 'no_account' | 'over' | 'no_life' | 'held' | 'debt' | 'skew'
@@ -26,10 +17,6 @@ export interface LifeServices {
     terminate(account: string, forfeit: boolean | undefined, actor: string, reason: string): Promise<LifeChange>
   }
 }
-
-const accountParams = object(['id'], { id: accountId })
-const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
-const actor = text('Who asked for it, for the ledger', { pattern: '^[\\w.@:-]{1,64}$' })
 
 export const lifeRoutes: readonly Route[] = [
   {

@@ -4,7 +4,6 @@ import type { Account } from '../balance/types.js'
 import { pageAnswer, pageSchema, pagingQuery, readPaging } from './paging.js'
 import { Problem } from './problem.js'
 import {
-  accountId,
   existing,
   object,
   ok,
@@ -15,12 +14,11 @@ import {
   type RouteServices,
 } from './route.js'
 import { viewOfAccount, viewOfSession, type AccountView } from './views.js'
+import { accountParams as ofAccount } from './fields.js'
 
 export interface ListServices {
   readonly accountList: AccountList
 }
-
-const ofAccount = object(['id'], { id: accountId })
 
 const part = (name: string, summary: string, bodyOf: (view: AccountView) => object): Route => ({
   method: 'GET',

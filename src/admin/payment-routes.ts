@@ -1,14 +1,13 @@
 /** Payments that a provider takes the money for, and automatic recharges under a mandate. No card data passes here. */
 import {
   automaticChannel,
-  idOf,
   mostFailures,
   scheduleUnits,
   type Automatic,
   type AutomaticTerms,
 } from '../recharge/automatic.js'
 import type { AutomaticRecharging } from '../recharge/automatic.js'
-import { amountOf, type Payment, type Payments } from '../recharge/payments.js'
+import { amountOf, idOf, type Payment, type Payments } from '../recharge/payments.js'
 import { formatMoney, parseMoney } from '../units.js'
 import { readIdempotencyKey } from './idempotency.js'
 import { Problem } from './problem.js'
@@ -25,6 +24,7 @@ import {
   type RouteServices,
   type Schema,
 } from './route.js'
+import { accountParams, actor, currency, money, reason } from './fields.js'
 
 /** The daemon joins them with recharge/. */
 export interface PaymentServices {
@@ -32,18 +32,13 @@ export interface PaymentServices {
   readonly automaticRecharges: AutomaticRecharging
 }
 
-const money = text('Decimal text like 5.00, at most six decimals', { pattern: '^\\d{1,9}(\\.\\d{1,6})?$' })
-const currency = text('ISO 4217, like EUR', { pattern: '^[A-Z]{3}$' })
 const word = (description: string): Schema => text(description, { pattern: '^[A-Za-z0-9._-]{1,32}$' })
 const method = word('card, wallet …')
 const mandate = text('The provider’s name for means of payment that the subscriber agreed to', {
   pattern: '^[!-~]{1,128}$',
 })
-const accountParams = object(['id'], { id: accountId })
 const paymentId = text('Id of a payment', { pattern: '^[0-9a-f-]{36}$' })
 const paymentParams = object(['id', 'payment'], { id: accountId, payment: paymentId })
-const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
-const actor = text('Who asked for it, for the ledger', { pattern: '^[\\w.@:-]{1,64}$' })
 
 export const paymentRoutes: readonly Route[] = [
   {

@@ -5,6 +5,7 @@
 import type { Millis } from '../units.js'
 import { Problem } from './problem.js'
 import { object, ok, text, type Route, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js'
+import { actorForLog as actor } from './fields.js'
 
 /** What the transport tells of its peers; times are Unix ms. */
 export interface PeersReading {
@@ -166,7 +167,6 @@ export interface PeerServices {
 }
 
 const originHost = text('Origin-Host, in any case', { minLength: 1, maxLength: 255 })
-const actor = text('Who asked for it, for the log', { pattern: '^[\\w.@:-]{1,64}$' })
 const params = object(['originHost'], { originHost })
 
 export const peerRoutes: readonly Route[] = [

@@ -8,6 +8,7 @@ import { readIdentity, ruleOf } from './import.js'
 import { Problem } from './problem.js'
 import { object, ok, text, type Route, type RouteAnswer, type RouteRequest, type RouteServices } from './route.js'
 import { viewOfAccount, viewOfSession } from './views.js'
+import { identityParams as params, reason } from './fields.js'
 
 export interface PersonServices {
   readonly pseudonym: Pseudonym
@@ -15,11 +16,6 @@ export interface PersonServices {
   readonly forgetOld: () => Promise<void>
 }
 
-const params = object(['type', 'value'], {
-  type: { type: 'string', enum: ['msisdn', 'imsi', 'nai'] },
-  value: text('The identity', { minLength: 1, maxLength: 253 }),
-})
-const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
 const actor = text('Who asked for it, for the audit log', { pattern: '^[\\w.@:-]{1,64}$' })
 const pageOfRows = 1000
 

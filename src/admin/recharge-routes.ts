@@ -30,6 +30,7 @@ import {
 } from './route.js'
 import { csvRows, jsonRows } from './rows.js'
 import { iso } from './views.js'
+import { accountParams, actor, currency, money, reason } from './fields.js'
 
 export interface RechargeServices {
   readonly recharges: Pick<Recharges, 'recharge' | 'judge' | 'find'>
@@ -43,8 +44,6 @@ const csvTypes = ['text/csv']
 const jsonLinesTypes = ['application/x-ndjson', 'application/jsonl']
 const importOctets = 512 * 1024 * 1024
 
-const money = text('Decimal text like 5.00, at most six decimals', { pattern: '^\\d{1,9}(\\.\\d{1,6})?$' })
-const currency = text('ISO 4217, like EUR', { pattern: '^[A-Z]{3}$' })
 const channel = text('Where it came from, like portal, outlet or care: 1 to 32 characters of A-Z a-z 0-9 . _ -', {
   pattern: '^[A-Za-z0-9._-]{1,32}$',
 })
@@ -52,13 +51,10 @@ const rechargeReference = text('Unique in its channel, 1 to 128 characters witho
   pattern: '^[!-~]{1,128}$',
 })
 const tag = (description: string): Schema => text(`${description}: 1 to 64 characters of A-Z a-z 0-9 . _ @ : -`, { pattern: '^[\\w.@:-]{1,64}$' }) // prettier-ignore
-const actor = text('Who asked for it, for the ledger', { pattern: '^[\\w.@:-]{1,64}$' })
-const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
 const code = text('A code of your own for reports, like goodwill', { pattern: '^[\\w.-]{1,32}$' })
 const reference = text('Once in the account, 1 to 128 characters without spaces. Default: the Idempotency-Key', {
   pattern: '^[!-~]{1,128}$',
 })
-const accountParams = object(['id'], { id: accountId })
 
 export const rechargeRoutes: readonly Route[] = [
   {

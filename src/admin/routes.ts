@@ -58,19 +58,13 @@ import { subscriptionRoutes } from './subscription-routes.js'
 import { traceRoutes } from './trace.js'
 import { voucherRoutes } from './voucher-routes.js'
 import { viewOfAccount, viewOfSession } from './views.js'
+import { accountParams, actor, currency, money, reason, sessionId, subscriberNumber } from './fields.js'
 
 const csvTypes = ['text/csv']
 const jsonLinesTypes = ['application/x-ndjson', 'application/jsonl']
 /** About five million rows. */
 const importOctets = 512 * 1024 * 1024
 
-const money = text('Decimal text like 5.00, at most six decimals', { pattern: '^\\d{1,9}(\\.\\d{1,6})?$' })
-const currency = text('ISO 4217, like EUR', { pattern: '^[A-Z]{3}$' })
-const sessionId = text('Session-Id as the gateway sent it', { minLength: 1, maxLength: 512 })
-const accountParams = object(['id'], { id: accountId })
-const subscriberNumber = text('Number of a subscriber of the account, like 1', { pattern: '^[1-9]\\d{0,5}$' })
-const actor = text('Who asked for it, for the ledger', { pattern: '^[\\w.@:-]{1,64}$' })
-const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
 const overrideId = text('As the list of overrides shows it', { pattern: '^[0-9a-z]{1,32}$' })
 const time = text('2026-12-24, 2026-12-24T18:00 in the time zone of the catalog, or with a zone like Z', {
   maxLength: 40,

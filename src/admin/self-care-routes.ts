@@ -18,8 +18,8 @@ import {
   type RouteServices,
 } from './route.js'
 import { viewOfAccount, viewOfSession } from './views.js'
+import { actorForLog as actor } from './fields.js'
 
-const actor = text('Who asked for it, for the log', { pattern: '^[\\w.@:-]{1,64}$' })
 const longestMinutes = 24 * 60
 const freshMs = 1_000
 const mostKept = 10_000

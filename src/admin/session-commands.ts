@@ -3,8 +3,9 @@
  * it and what came of it is in the log, and in each session.
  */
 import { Problem } from './problem.js'
-import { accountId, existing, object, ok, text, type Route, type RouteAnswer } from './route.js'
+import { accountId, existing, object, ok, type Route, type RouteAnswer } from './route.js'
 import type { RouteRequest, RouteServices } from './route.js'
+import { actorForLog as actor, sessionId } from './fields.js'
 
 /** What we ask: `RAR`, `ASR`. */
 export type CommandWord = 'reauthorise' | 'abort'
@@ -31,8 +32,6 @@ export interface SessionCommands {
 /** Accounts a second when nobody says: a thousand sessions are asked in ten seconds. */
 export const defaultPace = 100
 
-const sessionId = text('Session-Id as the gateway sent it', { minLength: 1, maxLength: 512 })
-const actor = text('Who asked for it, for the log', { pattern: '^[\\w.@:-]{1,64}$' })
 const pace = { type: 'integer', description: 'Accounts a second', minimum: 1, maximum: 10_000, default: defaultPace }
 
 const route = (command: CommandWord, summary: string, all: boolean): Route => ({

@@ -21,17 +21,14 @@ import {
   type RouteServices,
   type Schema,
 } from './route.js'
+import { accountParams as ofAccount, actor, reason, subscriberNumber as number } from './fields.js'
 
 export interface SubscriberServices {
   readonly subscribers: Subscribers
   readonly fsck: Fsck
 }
 
-const number = text('Number of a subscriber of the account, like 1', { pattern: '^[1-9]\\d{0,5}$' })
-const ofAccount = object(['id'], { id: accountId })
 const ofSubscriber = object(['id', 'subscriber'], { id: accountId, subscriber: number })
-const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
-const actor = text('Who asked for it, for the ledger', { pattern: '^[\\w.@:-]{1,64}$' })
 const msisdn = text('3 to 15 digits, a leading + is dropped', { maxLength: 16 })
 const imsi = text('6 to 15 digits', { maxLength: 16 })
 const nai = text('user@realm', { maxLength: 253 })

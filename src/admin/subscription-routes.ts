@@ -19,6 +19,7 @@ import {
   type RouteServices,
 } from './route.js'
 import { iso, viewOfSubscription, type SubscriptionView } from './views.js'
+import { accountParams, actor, subscriberNumber } from './fields.js'
 
 interface Reference {
   readonly reference: string
@@ -57,9 +58,7 @@ export interface SubscriptionServices {
 }
 
 const subscriptionId = text('Number of a subscription of the account, like 1', { pattern: '^[1-9]\\d{0,8}$' })
-const subscriberNumber = text('Number of a subscriber of the account, like 1', { pattern: '^[1-9]\\d{0,5}$' })
 const reference = text('Unique, 1 to 128 characters without spaces', { pattern: '^[!-~]{1,128}$' })
-const actor = text('Who asked for it, for the ledger', { pattern: '^[\\w.@:-]{1,64}$' })
 const offer = text('Name of an offer of the catalog', { minLength: 1, maxLength: 128 })
 const buckets = {
   type: 'string',
@@ -67,7 +66,6 @@ const buckets = {
   default: 'keep',
   description: 'What becomes of the buckets it has: they stay until their end, or expire with it',
 } as const
-const accountParams = object(['id'], { id: accountId })
 const params = object(['id', 'subscription'], { id: accountId, subscription: subscriptionId })
 const refusals = ['not-found', 'account-terminated', 'reference-taken', 'insufficient-funds', 'offer-refused'] as const
 

@@ -4,7 +4,14 @@
  */
 import { Readable } from 'node:stream'
 import { readNumber, writeNumber, type VoucherState } from '../balance/vouchers.js'
-import type { Batch, BatchOutcome, BatchReport, BatchRefusal, VoucherBatches } from '../recharge/voucher-batches.js'
+import {
+  mostVouchers,
+  type Batch,
+  type BatchOutcome,
+  type BatchReport,
+  type BatchRefusal,
+  type VoucherBatches,
+} from '../recharge/voucher-batches.js'
 import type { Redeemed, RedeemRefusal, VoucherRedemption } from '../recharge/voucher-redemption.js'
 import { formatMoney, type Micros } from '../units.js'
 import { readIdentity, ruleOf } from './import.js'
@@ -25,6 +32,7 @@ import {
   type RouteServices,
 } from './route.js'
 import { iso } from './views.js'
+import { reason } from './fields.js'
 
 export interface VoucherServices {
   readonly voucherBatches: Pick<
@@ -37,8 +45,7 @@ export interface VoucherServices {
 const batchId = text('Number of the batch, like 12', { pattern: '^[1-9]\\d{0,8}$' })
 const batchParams = object(['batch'], { batch: batchId })
 const actor = text('Who does it', { pattern: '^[\\w.@:-]{1,64}$' })
-const reason = text('Why, 3 to 200 characters in one line', { pattern: '^[^\\u0000-\\u001f]{3,200}$' })
-const serial = { type: 'integer', minimum: 1, maximum: 1_000_000 }
+const serial = { type: 'integer', minimum: 1, maximum: mostVouchers }
 const range = {
   from: { ...serial, description: 'First serial; absent: the whole batch' },
   to: { ...serial, description: 'Last serial; absent: `from` alone' },
