@@ -46,8 +46,7 @@ export class Lockout {
     return left > 0 ? Math.ceil(left / 1000) : 0
   }
 
-  /** @returns true when this one locked it */
-  failed(address: string): boolean {
+  failed(address: string): void {
     const now = this.clock.monotonic()
     const known = this.failures.get(address)
     const fresh = !known || now - known.since >= this.windowMs
@@ -60,7 +59,6 @@ export class Lockout {
       since: fresh ? now : known.since,
       until: locks ? now + this.windowMs : 0,
     })
-    return locks
   }
 
   passed(address: string): void {

@@ -3,13 +3,12 @@
  * two of an account at once: which one is under way is written before it is begun. What is declined is tried again later and later, then
  * not at all until somebody sets it anew; a cap bounds what is taken in a day.
  */
-import { createHash } from 'node:crypto'
 import type { AutomaticRecharges as AutomaticStore } from '../balance/payments.js'
 import type { Account, Accounts } from '../balance/types.js'
 import type { Clock } from '../clock.js'
 import { calendarPeriodAt, instantAfter } from '../rating/calendar.js'
 import { micros, type Micros, type Millis } from '../units.js'
-import { amountOf, type Payment, type Payments } from './payments.js'
+import { amountOf, idOf, type Payment, type Payments } from './payments.js'
 
 export const scheduleUnits = ['day', 'week', 'month'] as const
 export type ScheduleUnit = (typeof scheduleUnits)[number]
@@ -227,11 +226,3 @@ const without = <Of extends object, Key extends keyof Of>(of: Of, ...keys: reado
 
 const min = (a: bigint, b: bigint): bigint => (a < b ? a : b)
 const max = (a: bigint, b: bigint): bigint => (a > b ? a : b)
-
-/** A UUID that is the same whoever makes it. */
-export function idOf(...words: readonly (string | number)[]): string {
-  const hex = createHash('sha256').update(words.join('\n')).digest('hex')
-  return [hex.slice(0, 8), hex.slice(8, 12), `5${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join(
-    '-',
-  )
-}

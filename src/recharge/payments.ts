@@ -8,6 +8,7 @@
  * How far it has come is written before and after each step, the provider knows it by our id, and the account's credit by its reference,
  * so a step that is done twice is done once. What a dead daemon leaves the sweeper of its partition finds in the due list.
  */
+import { createHash } from 'node:crypto'
 import type { Adjustments } from '../balance/adjustments.js'
 import type { Payments as PaymentStore } from '../balance/payments.js'
 import type { Clock } from '../clock.js'
@@ -19,10 +20,6 @@ import {
   type PaymentState,
 } from './payment-provider.js'
 import type { Recharges } from './recharges.js'
-
-export const paymentStates = [
-  ...['created', 'pending', 'confirmed', 'credited', 'declined', 'expired', 'returning', 'returned', 'stuck'],
-] as const
 
 export interface Payment {
   /** A UUID; the reference of the recharge. */
@@ -364,3 +361,11 @@ export class Payments {
 }
 
 export const amountOf = ({ amount }: Pick<Payment, 'amount'>): Micros => micros(BigInt(amount))
+
+/** A UUID that is the same whoever makes it. */
+export function idOf(...words: readonly (string | number)[]): string {
+  const hex = createHash('sha256').update(words.join('\n')).digest('hex')
+  return [hex.slice(0, 8), hex.slice(8, 12), `5${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join(
+    '-',
+  )
+}

@@ -9,18 +9,12 @@ import t, { type Test } from 'tap'
 import { AutomaticRecharges, Payments as PaymentStore } from '../../src/balance/payments.js'
 import { dueKey, partitionOf } from '../../src/balance/keys.js'
 import { VirtualClock } from '../../src/clock.js'
-import {
-  AutomaticRecharging,
-  automaticChannel,
-  idOf,
-  mostFailures,
-  type Automatic,
-} from '../../src/recharge/automatic.js'
+import { AutomaticRecharging, automaticChannel, mostFailures, type Automatic } from '../../src/recharge/automatic.js'
 import { fallenMoney } from '../../src/recharge/falling-money.js'
 import { HttpProvider } from '../../src/recharge/http-provider.js'
 import { joinMoney } from '../../src/recharge/money.js'
 import type { PaymentProvider } from '../../src/recharge/payment-provider.js'
-import { Payments, type NewPayment, type Payment } from '../../src/recharge/payments.js'
+import { idOf, Payments, type NewPayment, type Payment } from '../../src/recharge/payments.js'
 import { TestProvider } from '../../src/recharge/test-provider.js'
 import { readCatalog } from '../../src/rating/load.js'
 import { micros } from '../../src/units.js'
